@@ -1,0 +1,221 @@
+//! The configuration as the service uses it: parsed, checked, and free of anything that could be wrong.
+//!
+//! [`document`] reads the YAML file and tells every mistake in it at once; nothing else constructs these types outside
+//! of tests.
+
+pub mod document;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harbor_warmer_protocol::{HarborName, Platforms, ProjectName, TargetName};
+use harbor_warmer_workload::RuleSet;
+
+/// All that `harbor-warmer serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the queue lives: a directory on a local disk or a block volume.
+    pub data_dir: PathBuf,
+    /// The port that policy servers hand images over to.
+    pub registry: RegistryPort,
+    /// The port for probes, metrics and the command line.
+    pub admin: AdminPort,
+    /// The bounded front for Harbor's manifests.
+    pub front: Front,
+    /// The queue and its workers.
+    pub queue: Queue,
+    /// The Harbors, by the name that rules and paths use.
+    pub harbors: BTreeMap<HarborName, Harbor>,
+    /// The replication targets, by the name that rules and paths use.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// The mapping rules for `warm` and `plan` on the command line; the same as the policy's.
+    pub rules: RuleSet,
+    /// The platforms that `warm` and `plan` on the command line ask for.
+    pub platforms: Platforms,
+}
+
+/// The registry port.
+#[derive(Clone, Debug)]
+pub struct RegistryPort {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Certificate and key; plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Who may hand over, each with the name that status and metrics call the cluster by. Empty: anybody.
+    pub credentials: Vec<ClusterCredential>,
+    /// Connections at once; one more waits to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's headers, and to take an answer.
+    pub client_timeout: Duration,
+}
+
+/// PEM files, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// One cluster's user name, and where its password stands.
+#[derive(Clone, Debug)]
+pub struct ClusterCredential {
+    /// The user name: the cluster's name.
+    pub cluster: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// Where a secret stands. A file is read again when it changes.
+#[derive(Clone, Debug)]
+pub enum Secret {
+    /// A file that holds the secret and perhaps a final line break.
+    File(PathBuf),
+    /// The name of an environment variable, read at the start.
+    Environment(String),
+}
+
+/// The admin port.
+#[derive(Clone, Debug)]
+pub struct AdminPort {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// The bounded front: how long a policy's look-ups may wait for Harbor.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// The most that one look-up may wait.
+    pub wait: Duration,
+    /// The most that the look-ups of one user may wait in sum within [`Front::budget_window`].
+    pub budget: Duration,
+    /// The time in which a spent budget is full again.
+    pub budget_window: Duration,
+    /// How long Harbor's answer to a tag is repeated.
+    pub cache_for: Duration,
+}
+
+/// The queue.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Images worked on at once.
+    pub workers: usize,
+    /// How long a worker holds an image before another may take it, renewed while it works.
+    pub lease: Duration,
+    /// A tag seen warm is looked at again when it is asked for after this.
+    pub recheck_after: Duration,
+    /// An image that keeps failing is a dead letter after this.
+    pub give_up_after: Duration,
+    /// A tag that its upstream doesn't have is asked for during this time.
+    pub missing_tag_for: Duration,
+    /// An image nobody asked for during this time is forgotten.
+    pub forget_after: Duration,
+}
+
+/// One Harbor.
+#[derive(Clone, Debug)]
+pub struct Harbor {
+    /// What speaks there.
+    pub kind: HarborKind,
+    /// Its address, `https://host[:port]`; no path.
+    pub url: reqwest::Url,
+    /// How the warmer proves who it is.
+    pub credentials: Credentials,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+    /// The proxy-cache projects that may be warmed.
+    pub projects: BTreeMap<ProjectName, Project>,
+    /// Requests for content under way at once: the first guess, and the bound that it may grow to.
+    pub concurrency: Concurrency,
+    /// A transfer that brings no byte for this long is given up.
+    pub stall_timeout: Duration,
+    /// Any other request is given up after this.
+    pub request_timeout: Duration,
+    /// Factor on Harbor's own waiting times. 1 for every real Harbor; less for a simulated one.
+    pub time_scale: f64,
+}
+
+/// What speaks at a [`Harbor`]'s address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HarborKind {
+    /// Harbor: artifacts and tags can be verified by its API.
+    Harbor,
+    /// A CNCF Distribution registry as pull-through cache: there is no project and no record of tags.
+    Distribution,
+}
+
+/// How the warmer proves who it is.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Not at all: public projects, by the anonymous token flow.
+    Anonymous,
+    /// A robot or user.
+    Basic {
+        /// Name, such as `robot$proxy+warmer`.
+        username: String,
+        /// Secret.
+        password: Secret,
+    },
+    /// A `.dockerconfigjson` file; the entry of the Harbor's host is used.
+    DockerConfig(PathBuf),
+}
+
+/// One proxy-cache project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// How blobs are asked for.
+    pub transfer: Transfer,
+    /// Whether the rest of an index is warmed after the wanted platforms, so that Harbor records its tag soon.
+    pub complete_index: bool,
+    /// A second proxy project of the same endpoint through which indexes are read.
+    pub resolve_through: Option<ProjectName>,
+}
+
+/// How blobs are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// Read until the transfer has begun, then close: Harbor goes on copying by itself.
+    Touch,
+    /// Read everything and check the digest: for caches that stop when their client does.
+    Drain,
+}
+
+/// Bounds of the adaptive concurrency of one Harbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Where it starts.
+    pub initial: usize,
+    /// What it never exceeds.
+    pub max: usize,
+}
+
+/// A replication target: the registry that workloads pull from.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The Harbor that replicates to it.
+    pub harbor: HarborName,
+    /// Credentials with the right to start replications; never the pull robot's.
+    pub credentials: Credentials,
+    /// How its replication is started.
+    pub replication: Replication,
+}
+
+/// How a replication is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// A policy of the warmer's own: its filters are set to exactly what is due before each start.
+    Own {
+        /// The policy's name in Harbor.
+        policy: String,
+    },
+    /// Somebody else's policy, started as it is.
+    Existing {
+        /// The policy's name in Harbor.
+        policy: String,
+    },
+}

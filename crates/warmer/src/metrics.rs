@@ -1,0 +1,247 @@
+//! What Prometheus is told. No image and no tag is ever a label: their number has no bound.
+
+use std::sync::atomic::AtomicU64;
+
+use harbor_warmer_protocol::HarborName;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::view::Phase;
+
+/// Every metric of the service. Cheap to share behind an `Arc`.
+pub struct Metrics {
+    registry: Registry,
+    hand_offs: Family<HandOffLabels, Counter>,
+    images: Family<PhaseLabels, Gauge>,
+    images_settled: Family<OutcomeLabels, Counter>,
+    oldest_due_seconds: Gauge<f64, AtomicU64>,
+    admission_to_warm_seconds: Histogram,
+    blobs: Family<BlobLabels, Counter>,
+    blob_read_bytes: Counter,
+    harbor_answers: Family<AnswerLabels, Counter>,
+    harbor_concurrency: Family<HarborLabels, Gauge>,
+    front: Family<FrontLabels, Counter>,
+    connections: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandOffLabels {
+    cluster: String,
+    state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BlobLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HarborLabels {
+    harbor: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    harbor: String,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FrontLabels {
+    outcome: &'static str,
+}
+
+/// What became of a blob that an image needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobOutcome {
+    /// Harbor was asked to fetch it.
+    Fetched,
+    /// Harbor had it already.
+    Skipped,
+}
+
+/// What became of a look-up through the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrontOutcome {
+    /// Harbor answered within the budget.
+    Relayed,
+    /// Answered from the front's own cache.
+    Cached,
+    /// Refused at once or after the wait: the budget is spent, or Harbor is slow.
+    Deferred,
+    /// Harbor's upstream has no such tag.
+    Missing,
+    /// Harbor answered with an error.
+    Failed,
+}
+
+/// What became of an image when its worker let go of it for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettledAs {
+    /// Everything that was wanted is verified.
+    Done,
+    /// A dead letter.
+    Dead,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("harbor_warmer");
+        // From a hit in Harbor's cache to an image slower than Harbor's index deadline of 400 s, and an hour.
+        let seconds = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0];
+        let metrics = Self {
+            hand_offs: Family::default(),
+            images: Family::default(),
+            images_settled: Family::default(),
+            oldest_due_seconds: Gauge::default(),
+            admission_to_warm_seconds: Histogram::new(seconds),
+            blobs: Family::default(),
+            blob_read_bytes: Counter::default(),
+            harbor_answers: Family::default(),
+            harbor_concurrency: Family::default(),
+            front: Family::default(),
+            connections: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("hand_offs", "Hand-offs answered, by cluster and receipt state", metrics.hand_offs.clone());
+        registry.register("queue_images", "Images in the queue, by phase", metrics.images.clone());
+        registry.register("images", "Images settled, by outcome", metrics.images_settled.clone());
+        registry.register(
+            "queue_oldest_due_seconds",
+            "How long the image that waits longest for a worker has been due",
+            metrics.oldest_due_seconds.clone(),
+        );
+        registry.register(
+            "admission_to_warm_seconds",
+            "From the first hand-off to Harbor's record of every wanted platform",
+            metrics.admission_to_warm_seconds.clone(),
+        );
+        registry.register("blobs", "Blobs of images, fetched by Harbor or skipped as already there", metrics.blobs.clone());
+        registry.register("blob_read_bytes", "Bytes of blobs read from Harbor", metrics.blob_read_bytes.clone());
+        registry.register("harbor_answers", "Harbor's answers, by class", metrics.harbor_answers.clone());
+        registry.register(
+            "harbor_concurrency",
+            "Requests for content that the warmer allows itself at once, by Harbor",
+            metrics.harbor_concurrency.clone(),
+        );
+        registry.register("front_lookups", "Look-ups of policies through the front, by outcome", metrics.front.clone());
+        registry.register("registry_connections", "Open connections on the registry port", metrics.connections.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// A hand-off was answered.
+    pub fn handed_off(&self, cluster: &str, state: harbor_warmer_protocol::ImageState) {
+        let labels = HandOffLabels { cluster: cluster.to_owned(), state: state.to_string() };
+        self.hand_offs.get_or_create(&labels).inc();
+    }
+
+    /// The queue was counted. Phases without an image are given as zero.
+    pub fn queue_counted(&self, phase: Phase, images: i64) {
+        let phase = match phase {
+            Phase::Announced => "announced",
+            Phase::Queued => "queued",
+            Phase::Warming => "warming",
+            Phase::Local => "local",
+            Phase::Warm => "warm",
+            Phase::Tagged => "tagged",
+            Phase::Replicated => "replicated",
+            Phase::Failed => "failed",
+        };
+        self.images.get_or_create(&PhaseLabels { phase }).set(images);
+    }
+
+    /// How long the image that waits longest for a worker has been due.
+    pub fn oldest_due(&self, seconds: f64) {
+        self.oldest_due_seconds.set(seconds);
+    }
+
+    /// A worker let go of an image for good.
+    pub fn settled(&self, outcome: SettledAs) {
+        let outcome = match outcome {
+            SettledAs::Done => "done",
+            SettledAs::Dead => "dead",
+        };
+        self.images_settled.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// An image became warm, so long after it was first handed over.
+    pub fn warm_after(&self, seconds: f64) {
+        self.admission_to_warm_seconds.observe(seconds);
+    }
+
+    /// A blob was asked for, or found to be there.
+    pub fn blob(&self, outcome: BlobOutcome) {
+        let outcome = match outcome {
+            BlobOutcome::Fetched => "fetched",
+            BlobOutcome::Skipped => "skipped",
+        };
+        self.blobs.get_or_create(&BlobLabels { outcome }).inc();
+    }
+
+    /// Bytes of a blob came in.
+    pub fn blob_bytes(&self, bytes: u64) {
+        self.blob_read_bytes.inc_by(bytes);
+    }
+
+    /// Harbor answered; `class` is one of a small fixed set.
+    pub fn harbor_answered(&self, harbor: &HarborName, class: &'static str) {
+        self.harbor_answers.get_or_create(&AnswerLabels { harbor: harbor.to_string(), class }).inc();
+    }
+
+    /// The concurrency allowed towards a Harbor changed.
+    pub fn concurrency(&self, harbor: &HarborName, allowed: usize) {
+        let labels = HarborLabels { harbor: harbor.to_string() };
+        self.harbor_concurrency.get_or_create(&labels).set(i64::try_from(allowed).unwrap_or(i64::MAX));
+    }
+
+    /// A look-up through the front was answered.
+    pub fn front_answered(&self, outcome: FrontOutcome) {
+        let outcome = match outcome {
+            FrontOutcome::Relayed => "relayed",
+            FrontOutcome::Cached => "cached",
+            FrontOutcome::Deferred => "deferred",
+            FrontOutcome::Missing => "missing",
+            FrontOutcome::Failed => "failed",
+        };
+        self.front.get_or_create(&FrontLabels { outcome }).inc();
+    }
+
+    /// A connection to the registry port was opened.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A connection to the registry port was closed.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// Everything in Prometheus' text format (OpenMetrics).
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String can't fail.
+        text::encode(&mut out, &self.registry).expect("a String takes any text");
+        out
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
