@@ -6,5 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod harbor;
+pub mod limiter;
 pub mod metrics;
+pub mod transfers;
 pub mod view;

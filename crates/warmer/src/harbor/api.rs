@@ -1,0 +1,145 @@
+//! Harbor's own API, as far as verification and `check` need it. Everything is read leniently: a field that is missing
+//! or of another type is as good as none.
+
+use harbor_warmer_protocol::{Digest, ProjectName, Tag, TagOrDigest};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::errors::{Operation, says_no_such_artifact};
+use super::transport::Request;
+use super::{Client, HarborError, Invalid, Repository};
+
+/// The largest answer of the API that is read.
+pub(super) const API_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What Harbor has recorded under a digest or tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its digest in Harbor. Of an index it may differ from the upstream's: Harbor writes the index anew, with the
+    /// children that it has.
+    pub digest: Digest,
+    /// The media type of its manifest.
+    pub media_type: Option<String>,
+    /// The children that its record refers to; none for a platform manifest.
+    pub references: Vec<Digest>,
+    /// The tags recorded for it.
+    pub tags: Vec<Tag>,
+    /// When it was last pulled, in Harbor's own writing (RFC 3339).
+    pub pull_time: Option<String>,
+}
+
+/// What Harbor says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemInfo {
+    /// Such as `v2.15.2-7ec0b0b1`; told only to those who are signed in.
+    pub harbor_version: Option<String>,
+}
+
+/// What Harbor says of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectSummary {
+    /// Its id.
+    pub project_id: Option<i64>,
+    /// The registry endpoint that it is a proxy cache of; none for a project that is no proxy cache.
+    pub registry_id: Option<i64>,
+    /// Whether anybody may pull.
+    pub public: bool,
+    /// The id of its retention rule.
+    pub retention_id: Option<i64>,
+}
+
+impl Client {
+    /// What Harbor has recorded under a digest or tag; none where it says that there is no such artifact. Harbor's
+    /// database answers; the upstream isn't asked.
+    ///
+    /// # Errors
+    /// [`AnswerClass::Forbidden`](super::AnswerClass::Forbidden) where the robot may not read artifacts. A 404 that
+    /// speaks of anything else is an error, never "not recorded".
+    pub async fn artifact(&self, place: &Repository, reference: &TagOrDigest) -> Result<Option<Artifact>, HarborError> {
+        self.counted(self.try_artifact(place, reference).await)
+    }
+
+    async fn try_artifact(&self, place: &Repository, reference: &TagOrDigest) -> Result<Option<Artifact>, HarborError> {
+        // The repository is encoded twice: Harbor's router decodes once before it splits the path.
+        let repository = place.repository.as_str().replace('/', "%252F");
+        let path = format!(
+            "/api/v2.0/projects/{}/repositories/{repository}/artifacts/{reference}?with_tag=true",
+            place.project
+        );
+        let request = Request::new(Method::GET, Operation::Api("read artifacts (artifact: read)"), path)
+            .or_404_where(says_no_such_artifact);
+        let answer = self.transport().ask(request).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let artifact = Artifact::from_json(&answer.read_json(API_MAX_BYTES).await?);
+        artifact.map(Some).ok_or(HarborError::Invalid(Invalid::NotTheApi))
+    }
+
+    /// Whether a Harbor answers at this address. Needs no credentials.
+    ///
+    /// # Errors
+    /// It doesn't, or something else does.
+    pub async fn ping(&self) -> Result<(), HarborError> {
+        let request = Request::new(Method::GET, Operation::Api("ping"), "/api/v2.0/ping".to_owned());
+        self.counted(self.transport().ask(request).await.map(drop))
+    }
+
+    /// What Harbor says of itself. Needs no credentials.
+    ///
+    /// # Errors
+    /// It doesn't.
+    pub async fn systeminfo(&self) -> Result<SystemInfo, HarborError> {
+        let path = "/api/v2.0/systeminfo".to_owned();
+        let info = self.transport().json(Request::new(Method::GET, Operation::Api("read the version"), path)).await;
+        self.counted(info.map(|info| SystemInfo { harbor_version: text(&info, "harbor_version") }))
+    }
+
+    /// What Harbor says of a project. A project robot may not ask.
+    ///
+    /// # Errors
+    /// [`AnswerClass::Forbidden`](super::AnswerClass::Forbidden) to a robot without the right; a project that does not
+    /// exist is [`Refusal::NoSuchProject`](super::Refusal::NoSuchProject) or a 403, depending on the robot.
+    pub async fn project(&self, project: &ProjectName) -> Result<ProjectSummary, HarborError> {
+        let path = format!("/api/v2.0/projects/{project}");
+        // By name, also where the name is a number, which Harbor would take for an id.
+        let request = Request::new(Method::GET, Operation::Api("read the project (project: read)"), path)
+            .header("x-is-resource-name", "true");
+        let project = self.transport().json(request).await;
+        self.counted(project.map(|project| ProjectSummary::from_json(&project)))
+    }
+}
+
+impl Artifact {
+    fn from_json(artifact: &Value) -> Option<Self> {
+        let items = |name: &str| artifact.get(name).and_then(Value::as_array).into_iter().flatten();
+        Some(Self {
+            digest: digest(artifact, "digest")?,
+            media_type: text(artifact, "manifest_media_type"),
+            references: items("references").filter_map(|reference| digest(reference, "child_digest")).collect(),
+            tags: items("tags").filter_map(|tag| text(tag, "name")?.parse().ok()).collect(),
+            pull_time: text(artifact, "pull_time"),
+        })
+    }
+}
+
+impl ProjectSummary {
+    fn from_json(project: &Value) -> Self {
+        let metadata = project.get("metadata").unwrap_or(&Value::Null);
+        Self {
+            project_id: project.get("project_id").and_then(Value::as_i64),
+            // Zero stands for none.
+            registry_id: project.get("registry_id").and_then(Value::as_i64).filter(|id| *id != 0),
+            public: text(metadata, "public").is_some_and(|public| public == "true"),
+            retention_id: text(metadata, "retention_id").and_then(|id| id.parse().ok()),
+        }
+    }
+}
+
+pub(super) fn text(object: &Value, name: &str) -> Option<String> {
+    object.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn digest(object: &Value, name: &str) -> Option<Digest> {
+    object.get(name)?.as_str()?.parse().ok()
+}

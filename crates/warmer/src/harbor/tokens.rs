@@ -1,0 +1,238 @@
+//! Bearer tokens: what a challenge asks for, and the tokens at hand, one for each repository.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{HarborError, Refusal};
+
+/// A token without `expires_in` lives so long (distribution, "Token Authentication Specification").
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Slots kept before those with nothing in them are looked for.
+const SLOTS_BEFORE_PURGE: usize = 1024;
+
+/// A `Bearer` challenge of a 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    pub(super) realm: String,
+    pub(super) service: Option<String>,
+    pub(super) scope: Option<String>,
+}
+
+/// A token, ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    expires: Instant,
+}
+
+/// The tokens at hand. Whoever wants one that is being fetched waits for that fetch.
+#[derive(Default)]
+pub(super) struct Tokens {
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+}
+
+type Slot = tokio::sync::Mutex<Option<Token>>;
+
+impl Challenge {
+    /// The first `Bearer` challenge among a 401's headers.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        headers.get_all(header::WWW_AUTHENTICATE).iter().find_map(|value| Self::parse(value.to_str().ok()?))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.trim().split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let mut challenge = Self { realm: String::new(), service: None, scope: None };
+        for (key, value) in Parameters(rest) {
+            match key.to_ascii_lowercase().as_str() {
+                "realm" => challenge.realm = value.to_owned(),
+                "service" => challenge.service = Some(value.to_owned()),
+                "scope" => challenge.scope = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        (!challenge.realm.is_empty()).then_some(challenge)
+    }
+}
+
+/// `key="value"` or `key=value`, separated by commas. A scope holds commas, so quotes count.
+struct Parameters<'a>(&'a str);
+
+impl<'a> Iterator for Parameters<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, rest) = self.0.trim_start_matches([',', ' ']).split_once('=')?;
+        let (value, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_once(',').unwrap_or((rest, "")),
+        };
+        self.0 = rest;
+        Some((key.trim(), value))
+    }
+}
+
+impl Token {
+    /// Reads a token server's answer. Renewed when a tenth of its life is left, so that none expires on its way.
+    pub(super) fn from_json(answer: &Value) -> Result<Self, HarborError> {
+        let refused = || HarborError::Unauthorized(Refusal::Token);
+        let field = |name: &str| answer.get(name).and_then(Value::as_str).filter(|token| !token.is_empty());
+        let token = field("token").or_else(|| field("access_token")).ok_or_else(refused)?;
+        let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| refused())?;
+        header.set_sensitive(true);
+        let lifetime = answer.get("expires_in").and_then(Value::as_u64).map_or(DEFAULT_LIFETIME, Duration::from_secs);
+        // No server means a century, and an Instant can't take every number.
+        let lifetime = lifetime.min(Duration::from_secs(24 * 60 * 60));
+        Ok(Self { header, expires: Instant::now() + lifetime.mul_f32(0.9) })
+    }
+
+    fn is_fresh(&self) -> bool {
+        Instant::now() < self.expires
+    }
+}
+
+impl Tokens {
+    /// The token at hand for a repository.
+    pub(super) async fn at_hand(&self, repository: &str) -> Option<HeaderValue> {
+        // Not `slot`: most Harbors never need a token, and then nothing is kept for a repository.
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(repository).cloned()?;
+        let token = slot.lock().await;
+        token.as_ref().filter(|token| token.is_fresh()).map(|token| token.header.clone())
+    }
+
+    /// A token for a repository other than the one that was refused: one that somebody else has fetched meanwhile, or
+    /// what `fetch` brings.
+    pub(super) async fn renew(
+        &self,
+        repository: &str,
+        refused: Option<&HeaderValue>,
+        fetch: impl Future<Output = Result<Token, HarborError>>,
+    ) -> Result<HeaderValue, HarborError> {
+        let slot = self.slot(repository);
+        let mut at_hand = slot.lock().await;
+        if let Some(token) = at_hand.as_ref().filter(|token| token.is_fresh() && Some(&token.header) != refused) {
+            return Ok(token.header.clone());
+        }
+        *at_hand = None;
+        let token = fetch.await?;
+        let header = token.header.clone();
+        *at_hand = Some(token);
+        Ok(header)
+    }
+
+    fn slot(&self, repository: &str) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(repository) {
+            return Arc::clone(slot);
+        }
+        if slots.len() >= SLOTS_BEFORE_PURGE {
+            // A slot that somebody holds is locked or about to be.
+            slots.retain(|_, slot| {
+                Arc::strong_count(slot) > 1
+                    || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(Token::is_fresh))
+            });
+        }
+        Arc::clone(slots.entry(repository.to_owned()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::harbor(
+        r#"Bearer realm="https://harbor.example/service/token",service="harbor-registry",scope="repository:p/a:pull""#,
+        "https://harbor.example/service/token",
+        Some("harbor-registry"),
+        Some("repository:p/a:pull")
+    )]
+    #[case::a_comma_in_the_scope(
+        r#"bearer realm="https://t/", scope="repository:p/a:pull,push", error=invalid_token"#,
+        "https://t/",
+        None,
+        Some("repository:p/a:pull,push")
+    )]
+    fn a_bearer_challenge_is_read(
+        #[case] text: &str,
+        #[case] realm: &str,
+        #[case] service: Option<&str>,
+        #[case] scope: Option<&str>,
+    ) {
+        let challenge = Challenge::parse(text).unwrap();
+        assert_eq!(challenge.realm, realm);
+        assert_eq!((challenge.service.as_deref(), challenge.scope.as_deref()), (service, scope));
+    }
+
+    #[rstest]
+    #[case::basic(r#"Basic realm="harbor""#)]
+    #[case::empty("")]
+    #[case::no_realm(r#"Bearer service="x""#)]
+    #[case::open_quote(r#"Bearer realm="https://"#)]
+    fn what_is_no_bearer_challenge_is_none(#[case] text: &str) {
+        assert_eq!(Challenge::parse(text), None);
+    }
+
+    fn token(text: &str, expires_in: u64) -> Token {
+        Token::from_json(&json!({ "token": text, "expires_in": expires_in })).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_at_hand_until_a_tenth_of_its_life_is_left() {
+        let tokens = Tokens::default();
+        assert_eq!(tokens.at_hand("p/a").await, None);
+        tokens.renew("p/a", None, async { Ok(token("one", 100)) }).await.unwrap();
+        tokio::time::advance(Duration::from_secs(89)).await;
+        assert_eq!(tokens.at_hand("p/a").await.unwrap(), "Bearer one");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(tokens.at_hand("p/a").await, None);
+    }
+
+    #[tokio::test]
+    async fn many_that_were_refused_the_same_token_cause_one_fetch() {
+        let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
+        let fetch = || async {
+            let number = fetches.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            Ok(token(&number.to_string(), 100))
+        };
+        let first = tokens.renew("p/a", None, fetch()).await.unwrap();
+        let renewed = (0..20).map(|_| tokens.renew("p/a", Some(&first), fetch()));
+        for header in futures_util::future::join_all(renewed).await {
+            assert_eq!(header.unwrap(), "Bearer 1");
+        }
+        assert_eq!(fetches.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_fetch_leaves_no_token_and_the_next_one_tries_again() {
+        let tokens = Tokens::default();
+        let failed = tokens.renew("p/a", None, async { Err(HarborError::NotFoundAmbiguous) }).await;
+        assert!(failed.is_err());
+        assert_eq!(tokens.renew("p/a", None, async { Ok(token("two", 9)) }).await.unwrap(), "Bearer two");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_tokens_of_a_thousand_repositories_are_forgotten() {
+        let tokens = Tokens::default();
+        for number in 0..SLOTS_BEFORE_PURGE {
+            tokens.renew(&number.to_string(), None, async { Ok(token("t", 10)) }).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokens.renew("one more", None, async { Ok(token("t", 10)) }).await.unwrap();
+        assert_eq!(tokens.slots.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,241 @@
+//! How many requests for content one Harbor gets at once: additive increase, multiplicative decrease.
+//!
+//! [`Aimd`] decides and is pure; [`Limiter`] lets callers wait for their turn, those that somebody asked for before
+//! those that only complete an index. Waits of Harbor's own, such as after a 429, are not here: they are due times.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use harbor_warmer_protocol::HarborName;
+use tokio::sync::oneshot;
+
+use crate::config::Concurrency;
+use crate::harbor::HarborError;
+use crate::metrics::Metrics;
+
+/// The rule by which concurrency adapts: one more after as many successes as may run at once, half after an overload.
+///
+/// Requests that were under way together fail together, so only the first of them halves: an overload counts only for
+/// a request that was started after the last halving ([`Epoch`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aimd {
+    allowed: usize,
+    max: usize,
+    successes: usize,
+    epoch: Epoch,
+}
+
+/// Counts the halvings; a request belongs to the epoch that it started in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(u64);
+
+impl Aimd {
+    /// Starts at the first guess, at least 1 and at most the bound.
+    pub fn new(bounds: Concurrency) -> Self {
+        let max = bounds.max.max(1);
+        Self { allowed: bounds.initial.clamp(1, max), max, successes: 0, epoch: Epoch::default() }
+    }
+
+    /// How many may run at once.
+    pub fn allowed(&self) -> usize {
+        self.allowed
+    }
+
+    /// The epoch that a request started now belongs to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A request ended well. `saturated`: as many as allowed were under way; a limit that nobody reaches proves
+    /// nothing and does not grow.
+    pub fn on_success(&mut self, started: Epoch, saturated: bool) {
+        if !saturated || started != self.epoch {
+            return;
+        }
+        self.successes += 1;
+        if self.successes >= self.allowed {
+            self.successes = 0;
+            self.allowed = (self.allowed + 1).min(self.max);
+        }
+    }
+
+    /// A request ended in a 429, a 5xx, a timeout or without a connection.
+    pub fn on_overload(&mut self, started: Epoch) {
+        if started != self.epoch {
+            return;
+        }
+        self.allowed = (self.allowed / 2).max(1);
+        self.successes = 0;
+        self.epoch.0 += 1;
+    }
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody asked for it.
+    Wanted,
+    /// It only completes an index, or keeps an image warm.
+    Completion,
+}
+
+/// The turns of one Harbor. Cheap to clone.
+#[derive(Clone)]
+pub struct Limiter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    harbor: HarborName,
+    metrics: Arc<Metrics>,
+    turns: Mutex<Turns>,
+}
+
+struct Turns {
+    aimd: Aimd,
+    in_flight: usize,
+    wanted: VecDeque<oneshot::Sender<Permit>>,
+    completion: VecDeque<oneshot::Sender<Permit>>,
+}
+
+/// One request's turn. Dropped without a word it is given back and teaches nothing.
+#[must_use = "the turn is over when the permit is dropped"]
+pub struct Permit {
+    shared: Arc<Shared>,
+    started: Epoch,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Unknown,
+    Success,
+    Overload,
+}
+
+impl Limiter {
+    /// A limiter that starts at the first guess of `bounds`.
+    pub fn new(harbor: HarborName, bounds: Concurrency, metrics: Arc<Metrics>) -> Self {
+        let aimd = Aimd::new(bounds);
+        metrics.concurrency(&harbor, aimd.allowed());
+        let turns = Turns { aimd, in_flight: 0, wanted: VecDeque::new(), completion: VecDeque::new() };
+        Self { shared: Arc::new(Shared { harbor, metrics, turns: Mutex::new(turns) }) }
+    }
+
+    /// Waits for a turn. Dropping the future gives up the place in the line.
+    pub async fn acquire(&self, priority: Priority) -> Permit {
+        let turn = {
+            let mut turns = self.shared.turns();
+            if turns.in_flight < turns.aimd.allowed() {
+                // Nobody waits, else the free turn would be theirs already.
+                turns.in_flight += 1;
+                return self.shared.permit(&turns);
+            }
+            let (sender, turn) = oneshot::channel();
+            match priority {
+                Priority::Wanted => turns.wanted.push_back(sender),
+                Priority::Completion => turns.completion.push_back(sender),
+            }
+            turn
+        };
+        turn.await.expect("a waiting turn's sender is only dropped after it was used or its receiver is gone")
+    }
+
+    /// How many requests may be under way at once, as things stand.
+    pub fn allowed(&self) -> usize {
+        self.shared.turns().aimd.allowed()
+    }
+
+    /// How many are under way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.turns().in_flight
+    }
+}
+
+impl Permit {
+    /// The request ended well.
+    pub fn succeeded(mut self) {
+        self.outcome = Outcome::Success;
+    }
+
+    /// The request ended in a 429, a 5xx, a timeout or without a connection.
+    pub fn overloaded(mut self) {
+        self.outcome = Outcome::Overload;
+    }
+
+    /// The request ended so. An answer that says no, such as a 404, took its place as well as a yes.
+    pub fn settle<T>(self, result: &Result<T, HarborError>) {
+        match result {
+            Err(error) if error.class().is_overload() => self.overloaded(),
+            Ok(_) | Err(_) => self.succeeded(),
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let granted = {
+            let mut turns = self.shared.turns();
+            let before = turns.aimd.allowed();
+            let saturated = turns.in_flight >= before;
+            match self.outcome {
+                Outcome::Unknown => {}
+                Outcome::Success => turns.aimd.on_success(self.started, saturated),
+                Outcome::Overload => turns.aimd.on_overload(self.started),
+            }
+            let now = turns.aimd.allowed();
+            if now != before {
+                self.shared.metrics.concurrency(&self.shared.harbor, now);
+            }
+            turns.in_flight -= 1;
+            self.shared.grant(&mut turns)
+        };
+        // Outside of the lock: a waiter that has just gone away drops its permit, which takes the lock.
+        for (waiter, permit) in granted {
+            drop(waiter.send(permit));
+        }
+    }
+}
+
+impl Shared {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permit(self: &Arc<Self>, turns: &Turns) -> Permit {
+        Permit { shared: Arc::clone(self), started: turns.aimd.epoch(), outcome: Outcome::Unknown }
+    }
+
+    fn grant(self: &Arc<Self>, turns: &mut Turns) -> Vec<(oneshot::Sender<Permit>, Permit)> {
+        let mut granted = Vec::new();
+        while turns.in_flight < turns.aimd.allowed() {
+            let Some(waiter) = turns.next() else { break };
+            turns.in_flight += 1;
+            granted.push((waiter, self.permit(turns)));
+        }
+        granted
+    }
+}
+
+impl Turns {
+    /// The next who still waits.
+    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+        while let Some(waiter) = self.wanted.pop_front().or_else(|| self.completion.pop_front()) {
+            if !waiter.is_closed() {
+                return Some(waiter);
+            }
+        }
+        None
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = self.shared.turns();
+        f.debug_struct("Limiter")
+            .field("aimd", &turns.aimd)
+            .field("in_flight", &turns.in_flight)
+            .finish_non_exhaustive()
+    }
+}
