@@ -1,1 +1,24 @@
-//! .
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod content;
+mod digest;
+mod fault;
+mod harbor;
+mod image;
+mod manifest;
+mod request_log;
+mod server;
+mod simulator;
+mod spec;
+mod upstream;
+
+pub use clock::Timers;
+pub use digest::Digest;
+pub use fault::{Fault, FaultAction, FaultHandle, RouteClass};
+pub use harbor::replication::{Target, TargetRepository};
+pub use image::{ImageSpec, PushedChild, PushedImage};
+pub use request_log::RequestRecord;
+pub use simulator::{Simulator, SimulatorBuilder, StartError, TimedOut, UpstreamKind};
+pub use spec::{ProjectSpec, Right, RobotSpec};
+pub use upstream::{LayoutError, Upstream, UpstreamEffect, UpstreamFault, UpstreamRequest, UpstreamStats};

@@ -1,0 +1,204 @@
+//! Faults between a client and the simulated Harbor, on demand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteClass {
+    /// Any of those below; no request is of this class itself.
+    Any,
+    /// `GET /v2/`
+    Ping,
+    /// `GET /service/token`
+    Token,
+    /// HEAD of a manifest.
+    ManifestHead,
+    /// GET of a manifest.
+    ManifestGet,
+    /// HEAD of a blob.
+    BlobHead,
+    /// GET of a blob.
+    BlobGet,
+    /// The list of a repository's tags.
+    Tags,
+    /// `/api/v2.0` without the replications.
+    Api,
+    /// `/api/v2.0/replication`
+    Replication,
+    /// Whatever else.
+    Other,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultAction {
+    /// The answer comes so many (real) milliseconds later; other faults then still apply.
+    DelayMilliseconds(u64),
+    /// There never is an answer.
+    Hang,
+    /// The connection is reset instead of an answer.
+    Reset,
+    /// The connection ends after so many bytes of the body.
+    TruncateAfter(u64),
+    /// The body has the right length and a wrong first byte.
+    Corrupt,
+    /// This status with one of Harbor's error bodies; the request does nothing else.
+    Respond(u16),
+}
+
+/// A fault, see [`crate::Simulator::inject`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Fault {
+    action: FaultAction,
+    #[serde(default = "any_route")]
+    route: RouteClass,
+    #[serde(default)]
+    matching: String,
+    #[serde(default)]
+    times: Option<u64>,
+}
+
+fn any_route() -> RouteClass {
+    RouteClass::Any
+}
+
+impl Fault {
+    /// This action on every request until it is cleared.
+    pub fn new(action: FaultAction) -> Self {
+        Self { action, route: RouteClass::Any, matching: String::new(), times: None }
+    }
+
+    /// Only for requests of this class.
+    pub fn on(mut self, route: RouteClass) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// Only where the path contains this text.
+    pub fn matching(mut self, text: impl Into<String>) -> Self {
+        self.matching = text.into();
+        self
+    }
+
+    /// Only for the next so many requests.
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+}
+
+/// A fault that was injected. Dropping the handle leaves the fault in place.
+#[derive(Debug, Clone)]
+pub struct FaultHandle {
+    faults: Arc<Faults>,
+    active: Arc<Active>,
+}
+
+impl FaultHandle {
+    /// Ends the fault; requests that hang already go on hanging.
+    pub fn clear(&self) {
+        self.faults.lock().retain(|active| !Arc::ptr_eq(active, &self.active));
+    }
+
+    /// How many requests it has met.
+    pub fn hits(&self) -> u64 {
+        self.active.hits.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    active: Mutex<Vec<Arc<Active>>>,
+}
+
+#[derive(Debug)]
+struct Active {
+    fault: Fault,
+    hits: AtomicU64,
+}
+
+/// What the faults say about one request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) delay: Duration,
+    pub(crate) action: Option<FaultAction>,
+}
+
+impl Faults {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Active>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn inject(self: &Arc<Self>, fault: Fault) -> FaultHandle {
+        let active = Arc::new(Active { fault, hits: AtomicU64::new(0) });
+        self.lock().push(Arc::clone(&active));
+        FaultHandle { faults: Arc::clone(self), active }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// All delays add up; of the rest, the fault that was injected first wins.
+    pub(crate) fn judge(&self, class: RouteClass, path: &str) -> Verdict {
+        let mut verdict = Verdict::default();
+        self.lock().retain(|active| {
+            let fault = &active.fault;
+            let meant = (fault.route == RouteClass::Any || fault.route == class) && path.contains(&fault.matching);
+            if !meant {
+                return true;
+            }
+            match fault.action {
+                FaultAction::DelayMilliseconds(delay) => verdict.delay += Duration::from_millis(delay),
+                action if verdict.action.is_none() => verdict.action = Some(action),
+                _ => return true,
+            }
+            let hits = active.hits.fetch_add(1, Ordering::Relaxed) + 1;
+            fault.times.is_none_or(|times| hits < times)
+        });
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_ends_by_itself_and_counts_its_hits() {
+        let faults = Arc::new(Faults::default());
+        let handle = faults.inject(Fault::new(FaultAction::Respond(503)).on(RouteClass::BlobGet).times(2));
+        assert_eq!(faults.judge(RouteClass::BlobHead, "/x"), Verdict::default());
+        for _ in 0..2 {
+            assert_eq!(faults.judge(RouteClass::BlobGet, "/x").action, Some(FaultAction::Respond(503)));
+        }
+        assert_eq!(faults.judge(RouteClass::BlobGet, "/x"), Verdict::default());
+        assert_eq!(handle.hits(), 2);
+    }
+
+    #[test]
+    fn a_delay_leaves_room_for_another_fault() {
+        let faults = Arc::new(Faults::default());
+        faults.inject(Fault::new(FaultAction::DelayMilliseconds(5)));
+        let reset = faults.inject(Fault::new(FaultAction::Reset).matching("/blobs/"));
+        let verdict = faults.judge(RouteClass::BlobGet, "/v2/a/b/blobs/x");
+        assert_eq!(verdict, Verdict { delay: Duration::from_millis(5), action: Some(FaultAction::Reset) });
+        reset.clear();
+        assert_eq!(faults.judge(RouteClass::BlobGet, "/v2/a/b/blobs/x").action, None);
+    }
+
+    #[test]
+    fn faults_are_read_from_json() {
+        let fault: Fault = serde_json::from_str(r#"{"route":"blob-get","times":3,"action":{"respond":429}}"#).unwrap();
+        assert_eq!((fault.route, fault.times, fault.action), (RouteClass::BlobGet, Some(3), FaultAction::Respond(429)));
+        let fault: Fault = serde_json::from_str(r#"{"action":"hang"}"#).unwrap();
+        assert_eq!((fault.route, fault.action), (RouteClass::Any, FaultAction::Hang));
+    }
+}

@@ -1,0 +1,154 @@
+//! One stream of one blob out of the upstream: paced, counted, and faulty where a test wants it so.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, sleep_until};
+
+use crate::content::Content;
+use crate::digest::Digest;
+use crate::upstream::{Upstream, UpstreamEffect, UpstreamError};
+
+/// Large enough that a gigabyte a second costs few wake-ups, small enough that an abandoned stream stops early.
+const CHUNK: u64 = 256 * 1024;
+/// A paced stream sends about this often (real time), so that its rate is even.
+const PACED_INTERVAL: Duration = Duration::from_millis(4);
+
+#[derive(Debug)]
+pub(crate) struct BlobReader {
+    upstream: Upstream,
+    source: Source,
+    size: u64,
+    sent: u64,
+    speed_cap: Option<u64>,
+    effect: Option<UpstreamEffect>,
+    /// When the bytes that were sent so far were due, at the rate that held for each.
+    paid_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Held(Content),
+    Remote { digest: Digest, response: reqwest::Response },
+}
+
+impl BlobReader {
+    pub(super) fn held(
+        upstream: Upstream,
+        content: Content,
+        speed_cap: Option<u64>,
+        effect: Option<UpstreamEffect>,
+    ) -> Self {
+        let size = content.size();
+        Self { upstream, source: Source::Held(content), size, sent: 0, speed_cap, effect, paid_until: None }
+    }
+
+    pub(super) fn remote(
+        upstream: Upstream,
+        digest: Digest,
+        size: u64,
+        response: reqwest::Response,
+        speed_cap: Option<u64>,
+        effect: Option<UpstreamEffect>,
+    ) -> Self {
+        let source = Source::Remote { digest, response };
+        Self { upstream, source, size, sent: 0, speed_cap, effect, paid_until: None }
+    }
+
+    /// The length that the upstream announced.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The next bytes; `None` at the end of what the upstream sends, be it short or whole.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        let wanted = self.admit()?;
+        if wanted == 0 {
+            return Ok(None);
+        }
+        let bytes = match &mut self.source {
+            Source::Held(content) => {
+                Some(content.read(self.sent, wanted).await.map_err(|_| UpstreamError::Unreachable)?)
+            }
+            Source::Remote { response, .. } => response.chunk().await.map_err(|_| UpstreamError::Unreachable)?,
+        };
+        let Some(mut bytes) = bytes else { return Ok(None) };
+        if self.sent == 0 && self.effect == Some(UpstreamEffect::Corrupt) {
+            let mut spoilt = BytesMut::from(&bytes[..]);
+            spoilt[0] ^= 0xff;
+            bytes = spoilt.freeze();
+        }
+        self.pay(bytes.len() as u64).await?;
+        Ok(Some(bytes))
+    }
+
+    /// Reads to the end as a copy into Harbor's storage does. Held content isn't copied, only counted and paced.
+    ///
+    /// `Ok(None)` is a transfer that came to its end with bytes that don't hash to the digest, which the storage's
+    /// `PUT ?digest=` refuses.
+    pub(crate) async fn copy(mut self) -> Result<Option<Content>, UpstreamError> {
+        if let Source::Held(content) = &self.source {
+            let content = content.clone();
+            loop {
+                let wanted = self.admit()?;
+                if wanted == 0 {
+                    break;
+                }
+                self.pay(wanted).await?;
+                tokio::task::yield_now().await;
+            }
+            if self.sent < self.size {
+                return Err(UpstreamError::Unreachable);
+            }
+            return Ok((self.effect != Some(UpstreamEffect::Corrupt)).then_some(content));
+        }
+        let mut bytes = BytesMut::with_capacity(usize::try_from(self.size).unwrap_or(0));
+        while let Some(chunk) = self.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let Source::Remote { digest, .. } = &self.source else { unreachable!("held content was copied above") };
+        Ok((Digest::of(&bytes) == *digest).then(|| Content::Bytes(bytes.freeze())))
+    }
+
+    /// How many bytes go next; none at the end.
+    fn admit(&self) -> Result<u64, UpstreamError> {
+        let mut left = self.size.saturating_sub(self.sent);
+        if let Some(UpstreamEffect::TruncateAfter(kept)) = self.effect {
+            left = left.min(kept.saturating_sub(self.sent));
+        }
+        if self.upstream.registry().down {
+            return Err(UpstreamError::Unreachable);
+        }
+        let Some(rate) = self.rate() else { return Ok(left.min(CHUNK)) };
+        let per_interval = (rate as f64 / self.real_second() * PACED_INTERVAL.as_secs_f64()).ceil() as u64;
+        Ok(left.min(per_interval.clamp(1, CHUNK)))
+    }
+
+    /// Counts what was sent, and waits as long as it takes at the stream's rate.
+    async fn pay(&mut self, bytes: u64) -> Result<(), UpstreamError> {
+        self.sent += bytes;
+        self.upstream.registry().stats.blob_bytes += bytes;
+        let Some(rate) = self.rate() else {
+            self.paid_until = None;
+            return Ok(());
+        };
+        let due = self.paid_until.unwrap_or_else(Instant::now);
+        let due = due + Duration::from_secs_f64(bytes as f64 / rate as f64 * self.real_second());
+        self.paid_until = Some(due);
+        sleep_until(due).await;
+        if self.upstream.registry().down { Err(UpstreamError::Unreachable) } else { Ok(()) }
+    }
+
+    /// Bytes a second of Harbor time; both the upstream's rate and the project's apply to each stream.
+    fn rate(&self) -> Option<u64> {
+        let upstream = self.upstream.registry().bytes_per_second;
+        match (upstream, self.speed_cap) {
+            (Some(rate), Some(cap)) => Some(rate.min(cap)),
+            (rate, cap) => rate.or(cap),
+        }
+    }
+
+    fn real_second(&self) -> f64 {
+        self.upstream.shared.clock.real(Duration::from_secs(1)).as_secs_f64()
+    }
+}
