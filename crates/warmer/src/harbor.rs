@@ -20,6 +20,8 @@ mod errors;
 mod harbors;
 mod registry;
 mod replication;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod transport;
 

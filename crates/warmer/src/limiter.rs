@@ -239,3 +239,146 @@ impl fmt::Debug for Limiter {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn aimd(initial: usize, max: usize) -> Aimd {
+        Aimd::new(Concurrency { initial, max })
+    }
+
+    fn limiter(initial: usize) -> Limiter {
+        Limiter::new("main".parse().unwrap(), Concurrency { initial, max: 8 }, Arc::new(Metrics::new()))
+    }
+
+    #[rstest]
+    #[case::as_configured(4, 16, 4)]
+    #[case::never_none(0, 0, 1)]
+    #[case::never_above_the_bound(20, 16, 16)]
+    fn it_starts_within_its_bounds(#[case] initial: usize, #[case] max: usize, #[case] expected: usize) {
+        assert_eq!(aimd(initial, max).allowed(), expected);
+    }
+
+    #[test]
+    fn one_more_is_allowed_after_a_window_of_successes_up_to_the_bound() {
+        let mut aimd = aimd(2, 4);
+        let mut after = Vec::new();
+        for _ in 0..12 {
+            aimd.on_success(aimd.epoch(), true);
+            after.push(aimd.allowed());
+        }
+        assert_eq!(after, [2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4]);
+    }
+
+    #[test]
+    fn a_limit_that_nobody_reaches_does_not_grow() {
+        let mut aimd = aimd(2, 8);
+        (0..100).for_each(|_| aimd.on_success(aimd.epoch(), false));
+        assert_eq!(aimd.allowed(), 2);
+    }
+
+    #[test]
+    fn requests_that_were_under_way_together_halve_once() {
+        let mut aimd = aimd(16, 16);
+        let together = aimd.epoch();
+        (0..16).for_each(|_| aimd.on_overload(together));
+        assert_eq!(aimd.allowed(), 8);
+        // Nor does a success from before prove anything about the new limit.
+        (0..16).for_each(|_| aimd.on_success(together, true));
+        assert_eq!(aimd.allowed(), 8);
+        aimd.on_overload(aimd.epoch());
+        assert_eq!(aimd.allowed(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_limit_stays_within_its_bounds(
+            initial in 0..100_usize,
+            max in 0..100_usize,
+            events in proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 0..500),
+        ) {
+            let mut aimd = aimd(initial, max);
+            let mut stale = aimd.epoch();
+            for (is_success, is_stale, saturated) in events {
+                let before = aimd.allowed();
+                let started = if is_stale { stale } else { aimd.epoch() };
+                if is_success {
+                    aimd.on_success(started, saturated);
+                    prop_assert!(aimd.allowed() >= before && aimd.allowed() <= before + 1);
+                } else {
+                    stale = aimd.epoch();
+                    aimd.on_overload(started);
+                    prop_assert!(aimd.allowed() <= before);
+                }
+                prop_assert!((1..=max.max(1)).contains(&aimd.allowed()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_than_allowed_have_a_turn_and_the_wanted_go_first() {
+        let limiter = limiter(1);
+        let first = limiter.acquire(Priority::Wanted).await;
+        let mut completion = Box::pin(limiter.acquire(Priority::Completion));
+        let mut wanted = Box::pin(limiter.acquire(Priority::Wanted));
+        assert!(completion.as_mut().now_or_never().is_none());
+        assert!(wanted.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(completion.as_mut().now_or_never().is_none());
+        let second = wanted.as_mut().now_or_never().expect("the wanted one's turn");
+        drop(second);
+        drop(completion.as_mut().now_or_never().expect("the other one's turn"));
+        assert_eq!(limiter.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_overload_halves_and_those_who_wait_wait_for_the_lower_limit() {
+        let limiter = limiter(4);
+        let mut permits = Vec::new();
+        for _ in 0..4 {
+            permits.push(limiter.acquire(Priority::Wanted).await);
+        }
+        let mut waiting = Box::pin(limiter.acquire(Priority::Wanted));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        permits.remove(0).overloaded();
+        permits.remove(0).overloaded();
+        assert_eq!((limiter.allowed(), limiter.in_flight()), (2, 2));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        permits.remove(0).succeeded();
+        assert!(waiting.as_mut().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_loses_no_turn_to_others() {
+        let limiter = limiter(1);
+        let first = limiter.acquire(Priority::Wanted).await;
+        for _ in 0..1000 {
+            assert!(limiter.acquire(Priority::Wanted).now_or_never().is_none());
+        }
+        let mut granted = Box::pin(limiter.acquire(Priority::Wanted));
+        assert!(granted.as_mut().now_or_never().is_none());
+        let mut last = Box::pin(limiter.acquire(Priority::Completion));
+        assert!(last.as_mut().now_or_never().is_none());
+        drop(first);
+        // It has its turn already, and goes away without looking.
+        drop(granted);
+        drop(last.as_mut().now_or_never().expect("the turn went on"));
+        assert_eq!(limiter.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_404_took_its_turn_as_well_as_any_and_a_429_did_not() {
+        let limiter = limiter(2);
+        let permit = limiter.acquire(Priority::Wanted).await;
+        permit.settle(&Err::<(), _>(HarborError::NotFoundAmbiguous));
+        assert_eq!(limiter.allowed(), 2);
+        let permit = limiter.acquire(Priority::Wanted).await;
+        permit.settle(&Err::<(), _>(HarborError::RateLimited { retry_after: None }));
+        assert_eq!(limiter.allowed(), 1);
+    }
+}

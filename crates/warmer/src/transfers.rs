@@ -132,3 +132,75 @@ impl fmt::Debug for Transfers {
         f.debug_struct("Transfers").field("under_way", &self.under_way().len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn key(repository: &str) -> BlobKey {
+        let place = Repository { project: "proxy".parse().unwrap(), repository: repository.parse().unwrap() };
+        BlobKey { harbor: "main".parse().unwrap(), place, digest: Digest::ZERO }
+    }
+
+    fn lead(transfers: &Transfers, repository: &str) -> Transfer {
+        match transfers.join_or_start(key(repository)) {
+            Role::Leader(transfer) => transfer,
+            Role::Follower(_) => panic!("a transfer is under way"),
+        }
+    }
+
+    fn follow(transfers: &Transfers, repository: &str) -> Follower {
+        match transfers.join_or_start(key(repository)) {
+            Role::Follower(follower) => follower,
+            Role::Leader(_) => panic!("no transfer is under way"),
+        }
+    }
+
+    #[test]
+    fn one_leads_and_the_others_follow_and_see_its_bytes() {
+        let transfers = Transfers::new();
+        let leader = lead(&transfers, "app");
+        let followers = [follow(&transfers, "app"), follow(&transfers, "app")];
+        leader.add_bytes(3);
+        leader.add_bytes(4);
+        assert_eq!(transfers.read_bytes(&key("app")), Some(7));
+        assert!(followers.iter().all(|follower| follower.read_bytes() == 7));
+        let mut waiting: Vec<_> = followers.into_iter().map(|follower| Box::pin(follower.wait())).collect();
+        assert!(waiting.iter_mut().all(|wait| wait.as_mut().now_or_never().is_none()));
+        leader.finish(Ok(7));
+        for wait in waiting {
+            assert_eq!(wait.now_or_never().unwrap().unwrap().unwrap(), 7);
+        }
+        assert_eq!(transfers.read_bytes(&key("app")), None);
+    }
+
+    #[test]
+    fn a_failure_reaches_every_follower_with_its_class() {
+        let transfers = Transfers::new();
+        let leader = lead(&transfers, "app");
+        let follower = follow(&transfers, "app");
+        leader.finish(Err(Arc::new(HarborError::MissingBlob)));
+        let outcome = follower.wait().now_or_never().unwrap().unwrap();
+        assert!(matches!(*outcome.unwrap_err(), HarborError::MissingBlob));
+    }
+
+    #[test]
+    fn followers_of_a_leader_that_goes_away_are_told_and_the_first_to_ask_again_leads() {
+        let transfers = Transfers::new();
+        let leader = lead(&transfers, "app");
+        let follower = follow(&transfers, "app");
+        drop(leader);
+        assert_eq!(follower.wait().now_or_never().unwrap().unwrap_err(), Abandoned);
+        let _leader = lead(&transfers, "app");
+        follow(&transfers, "app");
+    }
+
+    #[test]
+    fn the_same_blob_of_another_repository_is_another_transfer() {
+        let transfers = Transfers::new();
+        let _app = lead(&transfers, "app");
+        let _other = lead(&transfers, "other/app");
+    }
+}

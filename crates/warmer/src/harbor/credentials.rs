@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 
 use super::{ClientError, HarborError, Refusal};
-use crate::config;
+use crate::config::{self, docker_config::credentials_for};
 
 /// A secret file that is larger holds something else.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -25,7 +25,7 @@ pub(super) struct Credentials {
 enum Source {
     Anonymous,
     Basic { username: String, password: Secret },
-    DockerConfig { file: SecretFile, host: String },
+    DockerConfig { file: SecretFile, url: Url },
 }
 
 enum Secret {
@@ -43,8 +43,8 @@ pub(super) enum Reading {
 }
 
 impl Credentials {
-    /// `host` is the Harbor's `host[:port]`, as a Docker configuration names it.
-    pub(super) fn new(config: &config::Credentials, host: &str) -> Result<Self, ClientError> {
+    /// `url` is the Harbor's address, by which a Docker configuration has its entry.
+    pub(super) fn new(config: &config::Credentials, url: &Url) -> Result<Self, ClientError> {
         let source = match config {
             config::Credentials::Anonymous => Source::Anonymous,
             config::Credentials::Basic { username, password } => {
@@ -58,7 +58,7 @@ impl Credentials {
                 Source::Basic { username: username.clone(), password }
             }
             config::Credentials::DockerConfig(path) => {
-                Source::DockerConfig { file: SecretFile::new(path), host: host.to_owned() }
+                Source::DockerConfig { file: SecretFile::new(path), url: url.clone() }
             }
         };
         Ok(Self { source })
@@ -77,11 +77,11 @@ impl Credentials {
                 let password = file.read(reading).map_err(unreadable)?;
                 encode(username, password.expose_secret().trim_end_matches(['\r', '\n']))
             }
-            Source::DockerConfig { file, host } => {
+            Source::DockerConfig { file, url } => {
                 let text = file.read(reading).map_err(unreadable)?;
-                let authorization = docker_authorization(text.expose_secret(), host)
-                    .map_err(|why| unreadable(format!("{}: {why}", file.path.display())))?;
-                basic_header(authorization.expose_secret())
+                let (username, password) = credentials_for(text.expose_secret().as_bytes(), url)
+                    .map_err(|error| unreadable(format!("{} {error}", file.path.display())))?;
+                encode(&username, password.expose_secret())
             }
         };
         header.map(Some).ok_or_else(|| unreadable("not a text that a header can carry".to_owned()))
@@ -93,41 +93,10 @@ fn unreadable(why: String) -> HarborError {
 }
 
 fn encode(username: &str, password: &str) -> Option<HeaderValue> {
-    basic_header(&BASE64.encode(format!("{username}:{password}")))
-}
-
-fn basic_header(encoded: &str) -> Option<HeaderValue> {
+    let encoded = BASE64.encode(format!("{username}:{password}"));
     let mut header = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
     header.set_sensitive(true);
     Some(header)
-}
-
-/// The `user:password` of a host, encoded, out of a `.dockerconfigjson`. Errors never repeat what stands in the file.
-fn docker_authorization(text: &str, host: &str) -> Result<SecretString, String> {
-    let config: Value = serde_json::from_str(text).map_err(|_| "is not JSON".to_owned())?;
-    let auths = config.get("auths").and_then(Value::as_object).ok_or("has no `auths`")?;
-    let entry = auths
-        .iter()
-        .find_map(|(key, entry)| (host_of(key) == host).then_some(entry))
-        .ok_or_else(|| format!("`auths` has no entry for {host}"))?;
-    let field = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(auth) = field("auth") {
-        let decoded = BASE64.decode(auth.trim()).map_err(|_| format!("the `auth` of {host} is not base64"))?;
-        if !decoded.contains(&b':') {
-            return Err(format!("the `auth` of {host} is not `user:password` in base64"));
-        }
-        return Ok(BASE64.encode(decoded).into());
-    }
-    match (field("username"), field("password")) {
-        (Some(username), Some(password)) => Ok(BASE64.encode(format!("{username}:{password}")).into()),
-        _ => Err(format!("the entry of {host} has neither `auth` nor `username` and `password`")),
-    }
-}
-
-/// `docker login` writes keys as `host`, `https://host` and `https://host/v2/`.
-fn host_of(key: &str) -> &str {
-    let host = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    host.split('/').next().unwrap_or(host)
 }
 
 /// A small file that is read again when its time or size changes. Kubernetes swaps a whole directory under it, which
@@ -174,8 +143,6 @@ impl SecretFile {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
 
     const ROBOT: &str = "robot$proxy+warmer:secret";
@@ -187,10 +154,14 @@ mod tests {
         String::from_utf8(BASE64.decode(encoded).unwrap()).unwrap()
     }
 
+    fn url() -> Url {
+        "https://harbor.example".parse().unwrap()
+    }
+
     fn of_file(path: &Path) -> Credentials {
         let password = config::Secret::File(path.to_owned());
         let basic = config::Credentials::Basic { username: "robot$proxy+warmer".to_owned(), password };
-        Credentials::new(&basic, "harbor.example").unwrap()
+        Credentials::new(&basic, &url()).unwrap()
     }
 
     #[test]
@@ -225,31 +196,17 @@ mod tests {
         assert!(error.to_string().contains("/nowhere/secret"), "{error}");
     }
 
-    #[rstest]
-    #[case::auth(r#"{"auths":{"harbor.example":{"auth":"cm9ib3QkcHJveHkrd2FybWVyOnNlY3JldA=="}}}"#)]
-    #[case::user_and_password(r#"{"auths":{"harbor.example":{"username":"robot$proxy+warmer","password":"secret"}}}"#)]
-    #[case::written_as_an_address(
-        r#"{"auths":{"other.example":{},"https://harbor.example/v2/":{"auth":"cm9ib3QkcHJveHkrd2FybWVyOnNlY3JldA=="}}}"#
-    )]
-    fn a_docker_configuration_gives_the_entry_of_the_host(#[case] text: &str) {
-        let encoded = docker_authorization(text, "harbor.example").unwrap();
-        assert_eq!(BASE64.decode(encoded.expose_secret()).unwrap(), ROBOT.as_bytes());
-    }
-
-    #[rstest]
-    #[case::not_json("secret", "is not JSON")]
-    #[case::no_auths("{}", "has no `auths`")]
-    #[case::other_host(
-        r#"{"auths":{"harbor.example.com":{"auth":"cw=="}}}"#,
-        "`auths` has no entry for harbor.example"
-    )]
-    #[case::other_port(r#"{"auths":{"harbor.example:8443":{}}}"#, "`auths` has no entry for harbor.example")]
-    #[case::not_base64(r#"{"auths":{"harbor.example":{"auth":"s3cr3t!"}}}"#, "is not base64")]
-    #[case::no_colon(r#"{"auths":{"harbor.example":{"auth":"czNjcjN0"}}}"#, "is not `user:password`")]
-    #[case::token(r#"{"auths":{"harbor.example":{"identitytoken":"s3cr3t"}}}"#, "has neither `auth`")]
-    fn what_is_wrong_with_a_docker_configuration_is_told_without_its_secrets(#[case] text: &str, #[case] why: &str) {
-        let error = docker_authorization(text, "harbor.example").unwrap_err();
-        assert!(error.contains(why), "{error}");
-        assert!(!error.contains("s3cr3t"), "{error}");
+    #[test]
+    fn a_docker_configuration_gives_the_entry_of_the_harbor_and_tells_what_is_wrong_with_it_by_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".dockerconfigjson");
+        let credentials = Credentials::new(&config::Credentials::DockerConfig(path.clone()), &url()).unwrap();
+        std::fs::write(&path, r#"{"auths":{"harbor.example":{"username":"robot$proxy+warmer","password":"secret"}}}"#)
+            .unwrap();
+        assert_eq!(decoded(credentials.basic(Reading::IfChanged).unwrap()), ROBOT);
+        std::fs::write(&path, r#"{"auths":{"harbor.example":{"password":"secret"}}}"#).unwrap();
+        let error = credentials.basic(Reading::IfChanged).unwrap_err().to_string();
+        assert!(error.contains(".dockerconfigjson has an entry for harbor.example"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 }

@@ -48,7 +48,14 @@ impl Harbors {
     /// # Errors
     /// The name of the first Harbor that there can be no client for, and why.
     pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, (HarborName, ClientError)> {
-        let entries = config.harbors.iter().map(|(name, harbor)| {
+        Self::of(&config.harbors, metrics)
+    }
+
+    pub(super) fn of(
+        harbors: &BTreeMap<HarborName, config::Harbor>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, (HarborName, ClientError)> {
+        let entries = harbors.iter().map(|(name, harbor)| {
             let client =
                 Client::new(name.clone(), harbor, Arc::clone(metrics)).map_err(|error| (name.clone(), error))?;
             Ok((name.clone(), Entry { client, projects: harbor.projects.clone() }))

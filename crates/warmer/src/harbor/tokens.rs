@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::{HarborError, Refusal};
 
@@ -82,7 +81,7 @@ impl<'a> Iterator for Parameters<'a> {
 
 impl Token {
     /// Reads a token server's answer. Renewed when a tenth of its life is left, so that none expires on its way.
-    pub(super) fn from_json(answer: &Value) -> Result<Self, HarborError> {
+    pub(super) fn from_json(answer: &Value, now: Instant) -> Result<Self, HarborError> {
         let refused = || HarborError::Unauthorized(Refusal::Token);
         let field = |name: &str| answer.get(name).and_then(Value::as_str).filter(|token| !token.is_empty());
         let token = field("token").or_else(|| field("access_token")).ok_or_else(refused)?;
@@ -91,21 +90,21 @@ impl Token {
         let lifetime = answer.get("expires_in").and_then(Value::as_u64).map_or(DEFAULT_LIFETIME, Duration::from_secs);
         // No server means a century, and an Instant can't take every number.
         let lifetime = lifetime.min(Duration::from_secs(24 * 60 * 60));
-        Ok(Self { header, expires: Instant::now() + lifetime.mul_f32(0.9) })
+        Ok(Self { header, expires: now + lifetime.mul_f32(0.9) })
     }
 
-    fn is_fresh(&self) -> bool {
-        Instant::now() < self.expires
+    fn is_fresh(&self, now: Instant) -> bool {
+        now < self.expires
     }
 }
 
 impl Tokens {
     /// The token at hand for a repository.
-    pub(super) async fn at_hand(&self, repository: &str) -> Option<HeaderValue> {
+    pub(super) async fn at_hand(&self, repository: &str, now: Instant) -> Option<HeaderValue> {
         // Not `slot`: most Harbors never need a token, and then nothing is kept for a repository.
         let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(repository).cloned()?;
         let token = slot.lock().await;
-        token.as_ref().filter(|token| token.is_fresh()).map(|token| token.header.clone())
+        token.as_ref().filter(|token| token.is_fresh(now)).map(|token| token.header.clone())
     }
 
     /// A token for a repository other than the one that was refused: one that somebody else has fetched meanwhile, or
@@ -114,11 +113,12 @@ impl Tokens {
         &self,
         repository: &str,
         refused: Option<&HeaderValue>,
+        now: Instant,
         fetch: impl Future<Output = Result<Token, HarborError>>,
     ) -> Result<HeaderValue, HarborError> {
-        let slot = self.slot(repository);
+        let slot = self.slot(repository, now);
         let mut at_hand = slot.lock().await;
-        if let Some(token) = at_hand.as_ref().filter(|token| token.is_fresh() && Some(&token.header) != refused) {
+        if let Some(token) = at_hand.as_ref().filter(|token| token.is_fresh(now) && Some(&token.header) != refused) {
             return Ok(token.header.clone());
         }
         *at_hand = None;
@@ -128,7 +128,7 @@ impl Tokens {
         Ok(header)
     }
 
-    fn slot(&self, repository: &str) -> Arc<Slot> {
+    fn slot(&self, repository: &str, now: Instant) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(repository) {
             return Arc::clone(slot);
@@ -137,7 +137,7 @@ impl Tokens {
             // A slot that somebody holds is locked or about to be.
             slots.retain(|_, slot| {
                 Arc::strong_count(slot) > 1
-                    || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(Token::is_fresh))
+                    || slot.try_lock().map_or(true, |token| token.as_ref().is_some_and(|token| token.is_fresh(now)))
             });
         }
         Arc::clone(slots.entry(repository.to_owned()).or_default())
@@ -186,31 +186,34 @@ mod tests {
         assert_eq!(Challenge::parse(text), None);
     }
 
-    fn token(text: &str, expires_in: u64) -> Token {
-        Token::from_json(&json!({ "token": text, "expires_in": expires_in })).unwrap()
+    fn token(text: &str, expires_in: u64, now: Instant) -> Token {
+        Token::from_json(&json!({ "token": text, "expires_in": expires_in }), now).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
     async fn a_token_is_at_hand_until_a_tenth_of_its_life_is_left() {
-        let tokens = Tokens::default();
-        assert_eq!(tokens.at_hand("p/a").await, None);
-        tokens.renew("p/a", None, async { Ok(token("one", 100)) }).await.unwrap();
-        tokio::time::advance(Duration::from_secs(89)).await;
-        assert_eq!(tokens.at_hand("p/a").await.unwrap(), "Bearer one");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(tokens.at_hand("p/a").await, None);
+        let (tokens, start) = (Tokens::default(), Instant::now());
+        assert_eq!(tokens.at_hand("p/a", start).await, None);
+        tokens.renew("p/a", None, start, async { Ok(token("one", 100, start)) }).await.unwrap();
+        assert_eq!(tokens.at_hand("p/a", start + seconds(89)).await.unwrap(), "Bearer one");
+        assert_eq!(tokens.at_hand("p/a", start + seconds(91)).await, None);
+        assert_eq!(tokens.at_hand("p/b", start).await, None);
     }
 
     #[tokio::test]
     async fn many_that_were_refused_the_same_token_cause_one_fetch() {
-        let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
+        let (tokens, fetches, now) = (Tokens::default(), AtomicUsize::new(0), Instant::now());
         let fetch = || async {
             let number = fetches.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
-            Ok(token(&number.to_string(), 100))
+            Ok(token(&number.to_string(), 100, now))
         };
-        let first = tokens.renew("p/a", None, fetch()).await.unwrap();
-        let renewed = (0..20).map(|_| tokens.renew("p/a", Some(&first), fetch()));
+        let first = tokens.renew("p/a", None, now, fetch()).await.unwrap();
+        let renewed = (0..20).map(|_| tokens.renew("p/a", Some(&first), now, fetch()));
         for header in futures_util::future::join_all(renewed).await {
             assert_eq!(header.unwrap(), "Bearer 1");
         }
@@ -219,20 +222,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_fetch_leaves_no_token_and_the_next_one_tries_again() {
-        let tokens = Tokens::default();
-        let failed = tokens.renew("p/a", None, async { Err(HarborError::NotFoundAmbiguous) }).await;
+        let (tokens, now) = (Tokens::default(), Instant::now());
+        let failed = tokens.renew("p/a", None, now, async { Err(HarborError::NotFoundAmbiguous) }).await;
         assert!(failed.is_err());
-        assert_eq!(tokens.renew("p/a", None, async { Ok(token("two", 9)) }).await.unwrap(), "Bearer two");
+        let token = tokens.renew("p/a", None, now, async { Ok(token("two", 9, now)) }).await;
+        assert_eq!(token.unwrap(), "Bearer two");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn expired_tokens_of_a_thousand_repositories_are_forgotten() {
-        let tokens = Tokens::default();
+        let (tokens, start) = (Tokens::default(), Instant::now());
         for number in 0..SLOTS_BEFORE_PURGE {
-            tokens.renew(&number.to_string(), None, async { Ok(token("t", 10)) }).await.unwrap();
+            tokens.renew(&number.to_string(), None, start, async { Ok(token("t", 10, start)) }).await.unwrap();
         }
-        tokio::time::advance(Duration::from_secs(60)).await;
-        tokens.renew("one more", None, async { Ok(token("t", 10)) }).await.unwrap();
+        let later = start + seconds(60);
+        tokens.renew("one more", None, later, async { Ok(token("t", 10, later)) }).await.unwrap();
         assert_eq!(tokens.slots.lock().unwrap().len(), 1);
     }
 }

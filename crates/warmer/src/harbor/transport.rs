@@ -3,9 +3,8 @@
 //! A request is sent at most twice: once more with a new token or a changed secret after a 401. Nothing else is
 //! repeated here. Credentials go to the configured address and to nobody else, wherever a redirect leads.
 
-use std::sync::Arc;
-use std::sync::Once;
-use std::time::Duration;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -147,7 +146,7 @@ impl Transport {
         install_crypto_provider();
         Ok(Self {
             http: http_client(config)?,
-            credentials: Arc::new(Credentials::new(&config.credentials, &host_and_port(&config.url))?),
+            credentials: Arc::new(Credentials::new(&config.credentials, &config.url)?),
             base: config.url.clone(),
             kind: config.kind,
             request_timeout: config.request_timeout,
@@ -158,7 +157,7 @@ impl Transport {
 
     /// The same Harbor as somebody else.
     pub(super) fn with_credentials(&self, credentials: &config::Credentials) -> Result<Self, ClientError> {
-        let credentials = Credentials::new(credentials, &host_and_port(&self.base))?;
+        let credentials = Credentials::new(credentials, &self.base)?;
         Ok(Self { credentials: Arc::new(credentials), tokens: Arc::default(), ..self.clone() })
     }
 
@@ -204,7 +203,7 @@ impl Transport {
     /// A token at hand, else the credentials as they are: Harbor takes a robot's directly.
     async fn authorization(&self, request: &Request) -> Result<Option<HeaderValue>, HarborError> {
         if request.operation.takes_tokens()
-            && let Some(token) = self.tokens.at_hand(&request.repository).await
+            && let Some(token) = self.tokens.at_hand(&request.repository, Instant::now()).await
         {
             return Ok(Some(token));
         }
@@ -221,7 +220,7 @@ impl Transport {
         let basic = self.credentials.basic(Reading::Anew)?;
         if let Some(challenge) = Challenge::from_headers(headers).filter(|_| request.operation.takes_tokens()) {
             let fetch = self.fetch_token(&challenge, &request.repository, basic.as_ref());
-            return self.tokens.renew(&request.repository, refused, fetch).await.map(Some);
+            return self.tokens.renew(&request.repository, refused, Instant::now(), fetch).await.map(Some);
         }
         // A token that was refused makes way for the credentials; credentials only for other ones.
         Ok(basic.filter(|basic| Some(basic) != refused))
@@ -265,7 +264,7 @@ impl Transport {
             let body = self.read_error(&mut answer).await;
             return Err(classify(Operation::Token, self.kind, status, &headers, &body));
         }
-        Token::from_json(&answer.read_json(TOKEN_MAX_BYTES).await?)
+        Token::from_json(&answer.read_json(TOKEN_MAX_BYTES).await?, Instant::now())
     }
 
     /// Sends a request once, and follows it to where it is redirected.
@@ -397,11 +396,6 @@ fn failed(error: reqwest::Error, waited_for: &'static str, limit: Duration) -> H
         return HarborError::Timeout { waited_for, limit };
     }
     HarborError::from_transport(error)
-}
-
-fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// HTTP/1.1 alone: several streams are faster than one that is multiplexed, and closing one is closing a connection,
