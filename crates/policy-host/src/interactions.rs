@@ -182,7 +182,7 @@ fn parse_request(text: &str) -> Option<CapabilityRequest> {
 
 /// A reference as YAML: plain where it can't be taken for anything else, so that the file reads as kwctl's does.
 fn plain_or_quoted(image: &str) -> String {
-    let plain = image.starts_with(|c: char| c.is_ascii_alphabetic())
+    let plain = image.starts_with(|c: char| c.is_ascii_alphanumeric())
         && image.contains('/')
         && image.ends_with(|c: char| c.is_ascii_alphanumeric())
         && image.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));

@@ -5,6 +5,7 @@
 mod capabilities;
 mod command;
 mod guests;
+mod hostile;
 mod lookups;
 mod registry;
 mod timeouts;
