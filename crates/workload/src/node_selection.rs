@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::r#in(json!([{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64", "s390x"]}]}]), &["linux/arm64", "linux/s390x"])]
+    #[case::included(json!([{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64", "s390x"]}]}]), &["linux/arm64", "linux/s390x"])]
     #[case::not_in(json!([{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "NotIn", "values": ["amd64"]}]}]), &["linux/arm64", "linux/s390x"])]
     #[case::exists(json!([{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "Exists"}]}]), &ALL)]
     #[case::does_not_exist(json!([{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "DoesNotExist"}]}]), &[])]
