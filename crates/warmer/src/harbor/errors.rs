@@ -4,6 +4,9 @@
 //! and off Harbor's source: one status has several meanings there (two kinds of 404, a 401 that is Harbor's own or its
 //! upstream's), and only the body tells them apart. A HEAD has none, so some of its answers stay ambiguous.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -33,7 +36,7 @@ pub enum HarborError {
     #[error("{0}")]
     Unauthorized(Refusal),
     /// The credentials are good, the right is missing.
-    #[error("Harbor forbids it: the robot lacks the right to {0}")]
+    #[error("Harbor forbids it: the right to {0} is missing")]
     Forbidden(&'static str),
     /// The upstream refuses Harbor's credentials; Harbor passes its status on.
     #[error("Harbor's upstream refuses Harbor ({0}); renew the credentials of the registry endpoint in Harbor")]
@@ -328,7 +331,7 @@ pub(super) enum Operation {
     GetBlob,
     /// A token.
     Token,
-    /// Harbor's own API; completes "the robot lacks the right to …".
+    /// Harbor's own API; completes "the right to … is missing".
     Api(&'static str),
 }
 
@@ -477,262 +480,5 @@ impl ErrorBody {
     fn said(&self) -> Option<String> {
         let line = self.message.lines().find(|line| !line.trim().is_empty())?;
         Some(line.trim().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARACTERS).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    const DISTRIBUTION: HarborKind = HarborKind::Distribution;
-    const HARBOR: HarborKind = HarborKind::Harbor;
-
-    fn answer(operation: Operation, kind: HarborKind, status: u16, body: &str) -> HarborError {
-        classify(operation, kind, StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
-    }
-
-    fn errors(code: &str, message: &str) -> String {
-        serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string()
-    }
-
-    // Codes and messages as a Harbor v2.15.2 sent them.
-    #[rstest]
-    #[case::head_of_a_missing_tag(Operation::HeadManifest, 404, "", "", AnswerClass::NotFoundAmbiguous)]
-    #[case::head_of_an_absent_blob(Operation::HeadBlob, 404, "", "", AnswerClass::NotFoundAmbiguous)]
-    #[case::upstream_says_no_such_tag(
-        Operation::GetManifest,
-        404,
-        "NOT_FOUND",
-        "resource not found: repo library/app, tag 1.0 not found",
-        AnswerClass::MissingTag
-    )]
-    #[case::upstream_says_no_such_digest(
-        Operation::GetManifest,
-        404,
-        "NOT_FOUND",
-        "resource not found: repo library/app, tag  not found",
-        AnswerClass::MissingTag
-    )]
-    #[case::upstream_down_and_repository_known(
-        Operation::GetManifest,
-        404,
-        "NOT_FOUND",
-        "artifact proxy/library/app:1.0 not found",
-        AnswerClass::UpstreamSilent
-    )]
-    #[case::upstream_down_and_digest_asked_for(
-        Operation::GetManifest,
-        404,
-        "NOT_FOUND",
-        "artifact proxy/library/app@sha256:00 not found",
-        AnswerClass::UpstreamSilent
-    )]
-    #[case::upstream_down_and_nothing_known(
-        Operation::GetManifest,
-        404,
-        "NOT_FOUND",
-        "repository proxy/library/app not found",
-        AnswerClass::UpstreamSilent
-    )]
-    #[case::blob_missing_upstream(
-        Operation::GetBlob,
-        404,
-        "NOT_FOUND",
-        r#"http status code: 404, body: {"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#,
-        AnswerClass::MissingBlob
-    )]
-    #[case::endpoint_unhealthy_and_blob_not_local(
-        Operation::GetBlob,
-        404,
-        "BLOB_UNKNOWN",
-        "blob unknown to registry",
-        AnswerClass::UpstreamSilent
-    )]
-    #[case::upstream_down_and_blob_asked_for(
-        Operation::GetBlob,
-        500,
-        "UNKNOWN",
-        "internal server error",
-        AnswerClass::ServerError
-    )]
-    #[case::upstream_refuses_a_blob(
-        Operation::GetBlob,
-        401,
-        "UNAUTHORIZED",
-        "http status code: 401, body: ",
-        AnswerClass::UpstreamRefused
-    )]
-    #[case::upstream_forbids_a_blob(
-        Operation::GetBlob,
-        403,
-        "FORBIDDEN",
-        "http status code: 403, body: denied",
-        AnswerClass::UpstreamRefused
-    )]
-    #[case::too_many_manifests(
-        Operation::GetManifest,
-        429,
-        "TOO_MANY_REQUEST",
-        "too many requests to upstream registry",
-        AnswerClass::RateLimited
-    )]
-    #[case::too_many_blobs(
-        Operation::GetBlob,
-        429,
-        "TOO_MANY_REQUEST",
-        "http status code: 429, body: slow down",
-        AnswerClass::RateLimited
-    )]
-    #[case::too_many_heads(Operation::HeadManifest, 429, "", "", AnswerClass::RateLimited)]
-    #[case::vulnerable(
-        Operation::GetManifest,
-        412,
-        "PROJECTPOLICYVIOLATION",
-        "current image with 3 vulnerabilities cannot be pulled",
-        AnswerClass::PolicyRefused
-    )]
-    #[case::pushing(
-        Operation::GetManifest,
-        403,
-        "DENIED",
-        "can not push artifact to a proxy project",
-        AnswerClass::Forbidden
-    )]
-    #[case::api_right_missing(Operation::Api("read artifacts"), 403, "FORBIDDEN", "forbidden", AnswerClass::Forbidden)]
-    #[case::api_bad_password(Operation::Api("x"), 401, "UNAUTHORIZED", "unauthorized", AnswerClass::Unauthorized)]
-    #[case::api_project_gone(
-        Operation::Api("x"),
-        404,
-        "NOT_FOUND",
-        "project nosuch not found",
-        AnswerClass::Unauthorized
-    )]
-    #[case::api_execution_gone(
-        Operation::Api("x"),
-        404,
-        "NOT_FOUND",
-        "replication execution 7 not found",
-        AnswerClass::Invalid
-    )]
-    #[case::policy_name_taken(Operation::Api("x"), 409, "CONFLICT", "policy exists", AnswerClass::Invalid)]
-    #[case::bad_request(Operation::GetManifest, 400, "MANIFEST_INVALID", "manifest invalid", AnswerClass::Invalid)]
-    fn harbors_answers_are_told_apart(
-        #[case] operation: Operation,
-        #[case] status: u16,
-        #[case] code: &str,
-        #[case] message: &str,
-        #[case] expected: AnswerClass,
-    ) {
-        let body = if code.is_empty() { String::new() } else { errors(code, message) };
-        assert_eq!(answer(operation, HARBOR, status, &body).class(), expected);
-    }
-
-    #[rstest]
-    #[case::bad_robot(
-        "UNAUTHORIZED",
-        "unauthorized to access repository: proxy/app, action: pull: unauthorized to access repository: proxy/app, action: pull",
-        Refusal::CredentialsOrRight
-    )]
-    #[case::no_such_project("UNAUTHORIZED", "project nosuch not found", Refusal::NoSuchProject)]
-    #[case::capital_letters(
-        "UNAUTHORIZED",
-        "un-recognized request: GET /v2/proxy/App/manifests/1",
-        Refusal::UnknownPath
-    )]
-    fn harbors_own_401_names_whose_fault_it_is(#[case] code: &str, #[case] message: &str, #[case] expected: Refusal) {
-        match answer(Operation::GetManifest, HARBOR, 401, &errors(code, message)) {
-            HarborError::Unauthorized(refusal) => assert_eq!(refusal, expected),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[rstest]
-    #[case::basic(Some(r#"Basic realm="harbor""#), Refusal::CredentialsOrRight)]
-    #[case::empty(Some(""), Refusal::NoSuchProject)]
-    #[case::none(None, Refusal::CredentialsOrRight)]
-    fn a_head_without_a_body_tells_a_missing_project_by_its_empty_challenge(
-        #[case] challenge: Option<&'static str>,
-        #[case] expected: Refusal,
-    ) {
-        let mut headers = HeaderMap::new();
-        if let Some(challenge) = challenge {
-            headers.insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
-        }
-        match classify(Operation::HeadManifest, HARBOR, StatusCode::UNAUTHORIZED, &headers, b"") {
-            HarborError::Unauthorized(refusal) => assert_eq!(refusal, expected),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    // CNCF Distribution 2.8 as a pull-through cache.
-    #[rstest]
-    #[case::missing_or_down(Operation::GetManifest, 404, "MANIFEST_UNKNOWN", AnswerClass::NotFoundAmbiguous)]
-    #[case::missing_or_down_by_head(Operation::HeadManifest, 404, "", AnswerClass::NotFoundAmbiguous)]
-    #[case::blob_missing(Operation::GetBlob, 404, "BLOB_UNKNOWN", AnswerClass::MissingBlob)]
-    #[case::origin_down(Operation::GetBlob, 500, "UNKNOWN", AnswerClass::ServerError)]
-    #[case::bad_password(Operation::GetManifest, 401, "UNAUTHORIZED", AnswerClass::Unauthorized)]
-    #[case::rate_limited(Operation::GetManifest, 429, "TOOMANYREQUESTS", AnswerClass::RateLimited)]
-    fn distributions_answers_are_told_apart(
-        #[case] operation: Operation,
-        #[case] status: u16,
-        #[case] code: &str,
-        #[case] expected: AnswerClass,
-    ) {
-        let body = if code.is_empty() { String::new() } else { errors(code, "said so") };
-        assert_eq!(answer(operation, DISTRIBUTION, status, &body).class(), expected);
-    }
-
-    #[rstest]
-    #[case::default_backend(404, "default backend - 404")]
-    #[case::page(404, "<html>404 Not Found</html>")]
-    #[case::gateway(404, r#"{"message":"no Route matched with those values"}"#)]
-    fn a_404_of_an_ingress_is_not_taken_for_harbors(#[case] status: u16, #[case] body: &str) {
-        for operation in [Operation::GetManifest, Operation::GetBlob, Operation::Api("read artifacts")] {
-            let error = answer(operation, HARBOR, status, body);
-            assert!(matches!(error, HarborError::Invalid(Invalid::NotHarbor(404))), "{error:?}");
-        }
-    }
-
-    #[rstest]
-    #[case::artifact("artifact proxy/library/app@sha256:00 not found", true)]
-    #[case::repository("repository proxy/library/app not found", true)]
-    #[case::project("project proxy not found", false)]
-    #[case::something_else("resource not found", false)]
-    fn only_an_artifact_or_repository_that_is_not_found_is_not_recorded(#[case] message: &str, #[case] expected: bool) {
-        assert_eq!(says_no_such_artifact(errors("NOT_FOUND", message).as_bytes()), expected);
-        assert!(!says_no_such_artifact(message.as_bytes()));
-    }
-
-    #[rstest]
-    #[case::seconds("120", Some(120))]
-    #[case::date("Wed, 21 Oct 2026 07:28:00 GMT", None)]
-    #[case::nonsense("-1", None)]
-    fn a_429_is_asked_how_long_to_wait(#[case] text: &str, #[case] seconds: Option<u64>) {
-        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
-        let error = classify(Operation::GetBlob, HARBOR, StatusCode::TOO_MANY_REQUESTS, &headers, b"");
-        assert_eq!(error.retry_after(), seconds.map(Duration::from_secs));
-    }
-
-    #[test]
-    fn what_a_body_says_is_one_short_line() {
-        let said = "a\u{1b}[31m line".to_owned() + &"é".repeat(500) + "\nand more";
-        let error = answer(Operation::GetBlob, HARBOR, 502, &errors("UNKNOWN", &said)).to_string();
-        assert!(error.starts_with("Harbor answered 502: a[31m line"), "{error}");
-        assert!(error.chars().count() < 190 && !error.contains("more"), "{error}");
-    }
-
-    #[test]
-    fn every_status_has_a_class_whatever_the_body() {
-        for status in (300..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
-            for body in ["", "{}", "[]", "null", r#"{"errors":null}"#, r#"{"errors":[{"code":1}]}"#, "\u{0}"] {
-                for kind in [HARBOR, DISTRIBUTION] {
-                    let error = classify(Operation::GetBlob, kind, status, &HeaderMap::new(), body.as_bytes());
-                    assert!(!error.to_string().is_empty());
-                    assert_eq!(status.is_server_error(), error.class() == AnswerClass::ServerError);
-                }
-            }
-        }
     }
 }

@@ -123,8 +123,11 @@ impl Client {
     /// `repository … not found` where it could only look at what it has itself.
     ///
     /// # Errors
-    /// Every other answer. A Distribution cache can't be probed: [`AnswerClass::NotFoundAmbiguous`].
+    /// Every other answer. A Distribution cache can't be probed, and isn't asked: [`AnswerClass::NotFoundAmbiguous`].
     pub async fn probe(&self, place: &Repository) -> Result<Upstream, HarborError> {
+        if self.kind() == HarborKind::Distribution {
+            return Err(HarborError::NotFoundAmbiguous);
+        }
         match self.try_get_manifest(place, Digest::ZERO).await {
             Ok(_) => self.counted(Err(HarborError::Invalid(Invalid::NotTheApi))),
             Err(error) => match error.class() {

@@ -21,6 +21,7 @@ const PAGE_SIZE: usize = 100;
 const PAGES_MAX: usize = 100;
 
 const READ_POLICY: Operation = Operation::Api("read replication policies (replication-policy: read, list)");
+const READ_REGISTRY: Operation = Operation::Api("read registry endpoints (registry: read, list)");
 const CREATE_POLICY: Operation = Operation::Api("create replication policies (replication-policy: create)");
 const UPDATE_POLICY: Operation = Operation::Api("change replication policies (replication-policy: update)");
 const START: Operation = Operation::Api("start replications (replication: create)");
@@ -142,6 +143,16 @@ impl ReplicationClient {
         let path = format!("/api/v2.0/replication/policies?{}", query.query().unwrap_or_default());
         let policies = self.counted(self.pages(READ_POLICY, &path).await)?;
         Ok(policies.into_iter().filter_map(Policy::from_json).find(|policy| policy.name() == name))
+    }
+
+    /// The id of the registry endpoint of exactly this name, which a policy copies to.
+    ///
+    /// # Errors
+    /// As for every request to the API.
+    pub async fn find_registry(&self, name: &str) -> Result<Option<i64>, HarborError> {
+        let registries = self.counted(self.pages(READ_REGISTRY, "/api/v2.0/registries?").await)?;
+        let named = registries.iter().find(|registry| text(registry, "name").as_deref() == Some(name));
+        Ok(named.and_then(|registry| registry.get("id")?.as_i64()))
     }
 
     /// The policy of this id.

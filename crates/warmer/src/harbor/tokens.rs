@@ -148,6 +148,7 @@ impl Tokens {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use proptest::prelude::*;
     use rstest::rstest;
     use serde_json::json;
 
@@ -184,6 +185,19 @@ mod tests {
     #[case::open_quote(r#"Bearer realm="https://"#)]
     fn what_is_no_bearer_challenge_is_none(#[case] text: &str) {
         assert_eq!(Challenge::parse(text), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_challenge_survives_being_written_and_anything_else_is_read_without_harm(
+            realm in "https://[a-z./]{1,20}",
+            scope in "[a-z:,/]{1,20}",
+            anything in ".*",
+        ) {
+            let challenge = Challenge::parse(&format!(r#"Bearer realm="{realm}",scope="{scope}""#));
+            prop_assert_eq!(challenge, Some(Challenge { realm, service: None, scope: Some(scope) }));
+            Challenge::parse(&format!("Bearer {anything}"));
+        }
     }
 
     fn token(text: &str, expires_in: u64, now: Instant) -> Token {

@@ -185,12 +185,8 @@ impl Transport {
         match request.accepted {
             Accepted::NotFoundWhere(says) if status == StatusCode::NOT_FOUND && says(&body) => Ok(answer),
             Accepted::Success | Accepted::Status(_) | Accepted::NotFoundWhere(_) => {
-                Err(match classify(request.operation, self.kind, status, &headers, &body) {
-                    HarborError::Unauthorized(Refusal::CredentialsOrRight) if self.credentials.is_anonymous() => {
-                        HarborError::Unauthorized(Refusal::NotPublic)
-                    }
-                    error => error,
-                })
+                let error = classify(request.operation, self.kind, status, &headers, &body);
+                Err(if self.credentials.is_anonymous() { as_anonymous(request.operation, error) } else { error })
             }
         }
     }
@@ -391,6 +387,17 @@ impl Answer {
     }
 }
 
+/// A 401 is not about credentials where none were sent.
+fn as_anonymous(operation: Operation, error: HarborError) -> HarborError {
+    match (error, operation) {
+        (HarborError::Unauthorized(Refusal::CredentialsOrRight), Operation::Api(right)) => {
+            HarborError::Forbidden(right)
+        }
+        (HarborError::Unauthorized(Refusal::CredentialsOrRight), _) => HarborError::Unauthorized(Refusal::NotPublic),
+        (error, _) => error,
+    }
+}
+
 fn failed(error: reqwest::Error, waited_for: &'static str, limit: Duration) -> HarborError {
     if error.is_timeout() && !error.is_connect() {
         return HarborError::Timeout { waited_for, limit };
@@ -414,7 +421,7 @@ fn http_client(config: &config::Harbor) -> Result<reqwest::Client, ClientError> 
             .user_agent(concat!("harbor-warmer/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT.min(config.request_timeout))
+            .connect_timeout(CONNECT_TIMEOUT)
             .tls_danger_accept_invalid_certs(config.insecure_skip_verify)
     };
     let built = builder().tls_certs_merge(authorities).build();

@@ -75,6 +75,13 @@ async fn a_missing_right_is_named_as_harbor_names_it() {
 }
 
 #[tokio::test]
+async fn without_credentials_a_401_of_the_api_is_a_missing_right() {
+    let server = Server::start(|_| error(401, "UNAUTHORIZED", "unauthorized")).await;
+    let error = server.client().artifact(&place(), &tag("1.0")).await.unwrap_err();
+    assert_eq!(error.class(), AnswerClass::Forbidden);
+}
+
+#[tokio::test]
 async fn what_check_asks_is_read_leniently() {
     let server = Server::start(|seen: &Seen| {
         json_answer(

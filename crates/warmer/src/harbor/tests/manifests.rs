@@ -128,3 +128,12 @@ async fn a_distribution_cache_has_no_projects_in_its_paths() {
     client(&config).get_manifest(&place(), digest_of(MANIFEST)).await.unwrap();
     assert_eq!(server.targets(), [format!("GET /v2/team/app/manifests/{}", digest_of(MANIFEST))]);
 }
+
+#[tokio::test]
+async fn a_distribution_cache_is_not_probed() {
+    let server = Server::start(|_| answer(200, &[], MANIFEST)).await;
+    let mut config = config(&server.url());
+    config.kind = HarborKind::Distribution;
+    assert_eq!(client(&config).probe(&place()).await.unwrap_err().class(), AnswerClass::NotFoundAmbiguous);
+    assert_eq!(server.seen().len(), 0);
+}

@@ -32,6 +32,10 @@ async fn harbor() -> Server {
         let path = seen.target.split('?').next().unwrap();
         match (&seen.method, path) {
             (&Method::GET, "/api/v2.0/replication/policies") => json_answer(StatusCode::OK, &page(seen, &policies())),
+            (&Method::GET, "/api/v2.0/registries") => {
+                let registries = json!([{ "id": 1, "name": "ecr-eu" }, { "id": 2, "name": "ecr" }]);
+                json_answer(StatusCode::OK, &registries)
+            }
             (&Method::GET, "/api/v2.0/replication/policies/500") => {
                 let policy = written.lock().unwrap().clone().unwrap_or_else(|| policies().pop().unwrap());
                 json_answer(StatusCode::OK, &policy)
@@ -120,15 +124,16 @@ async fn an_execution_is_started_and_followed_by_its_tasks() {
 async fn a_policy_of_the_warmers_own_is_started_by_hand_and_copies_nothing_else() {
     let server = harbor().await;
     let replication = server.client().replication(&crate::config::Credentials::Anonymous).unwrap();
+    assert_eq!(replication.find_registry("nosuch").await.unwrap(), None);
     let policy = NewPolicy {
         name: "harbor-warmer-ecr".to_owned(),
-        registry_id: 2,
+        registry_id: replication.find_registry("ecr").await.unwrap().unwrap(),
         dest_namespace: Some("cache".to_owned()),
         dest_namespace_replace_count: Some(0),
         filters: filters(&["1.0"]),
     };
     assert_eq!(replication.create_policy(&policy).await.unwrap(), PolicyId(501));
-    let sent = server.seen()[0].json();
+    let sent = server.seen()[2].json();
     assert_eq!((&sent["trigger"]["type"], &sent["dest_registry"]["id"]), (&json!("manual"), &json!(2)));
     assert_eq!((&sent["dest_namespace"], &sent["dest_namespace_replace_count"]), (&json!("cache"), &json!(0)));
     let filters = json!([{ "type": "name", "value": "proxy/team/app" }, { "type": "tag", "value": "1.0" }]);
