@@ -1,0 +1,63 @@
+//! The copies that Harbor makes in the background for this process: asked for, and not seen there yet.
+//!
+//! A blob that was asked for a moment ago, for another image of the repository, is not asked for again. And each copy
+//! holds a permit of its Harbor until it is seen to be there: otherwise a hundred touched layers, each a request of a
+//! few milliseconds, would be a hundred transfers at once for Harbor.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::clock::Timestamp;
+use crate::limiter::Permit;
+use crate::transfers::BlobKey;
+
+/// The copies under way. In memory only: after a restart Harbor is asked again what it has.
+#[derive(Default)]
+pub struct Copies(Mutex<HashMap<BlobKey, Copy>>);
+
+struct Copy {
+    asked: Timestamp,
+    gives_up: Timestamp,
+    /// Given back when the copy is seen to be there; taken away when it takes too long.
+    permit: Option<Permit>,
+}
+
+impl Copies {
+    /// Harbor was asked for the blob and began to copy it; by `gives_up` it should be there.
+    pub fn began(&self, key: BlobKey, permit: Permit, asked: Timestamp, gives_up: Timestamp) {
+        self.lock().insert(key, Copy { asked, gives_up, permit: Some(permit) });
+    }
+
+    /// When Harbor was asked for the blob, if that copy may still be under way.
+    pub fn asked(&self, key: &BlobKey, now: Timestamp) -> Option<Timestamp> {
+        self.lock().get(key).filter(|copy| now < copy.gives_up).map(|copy| copy.asked)
+    }
+
+    /// The blob is there. Whether this process had asked for it.
+    pub fn arrived(&self, key: &BlobKey) -> bool {
+        // Taken out under the lock and told to the limiter outside of it: that wakes others.
+        let copy = self.lock().remove(key);
+        let asked = copy.is_some();
+        if let Some(permit) = copy.and_then(|copy| copy.permit) {
+            permit.succeeded();
+        }
+        asked
+    }
+
+    /// Takes the permits of copies that are overdue: they may have broken, and others can use the place.
+    pub fn sweep(&self, now: Timestamp) {
+        let mut overdue = Vec::new();
+        self.lock().retain(|_, copy| {
+            let keep = now < copy.gives_up;
+            if !keep {
+                overdue.extend(copy.permit.take());
+            }
+            keep
+        });
+        drop(overdue);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BlobKey, Copy>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,260 @@
+//! One image on its way into Harbor: what has been seen of it, and what to do next.
+//!
+//! This module decides; it does not act. [`Image::observe`] takes in what was seen, [`Image::next`] says what follows
+//! from it, and both are given `now`, so a test can replay a fortnight of failures in a millisecond. [`crate::store`]
+//! makes observations durable and [`crate::worker`] carries the steps out.
+//!
+//! It is level-triggered: a crash, a requeue, a re-check and a restart of Harbor all do the same thing, which is to
+//! look again and plan again. Phases are derived ([`phase`]), never stored: a restart knows no more and no less than
+//! what was observed.
+
+mod next;
+mod observe;
+mod phase;
+mod tags;
+#[cfg(test)]
+pub(crate) mod tests;
+pub(crate) mod view;
+
+use std::collections::BTreeMap;
+
+use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag, TargetName};
+use serde::{Deserialize, Serialize};
+
+pub use next::{Next, Step, Waiting};
+pub use observe::Observation;
+pub use tags::TagStatus;
+
+use crate::attempts::Attempts;
+use crate::clock::Timestamp;
+
+/// An image: one root digest in one repository of one Harbor, whatever tags, platforms and clusters want it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Where it lives.
+    pub place: HarborImage,
+    /// What its tags resolved to: the digest of an index or of a single manifest.
+    pub root: Digest,
+    /// What the root was seen to be.
+    pub(crate) content: Content,
+    /// When the index was first read through the project itself: Harbor waits 400 s from there for its children, and
+    /// remembers it for 7 days.
+    pub(crate) index_opened: Option<Timestamp>,
+    /// The platform manifests seen so far; for a single manifest, the root itself.
+    pub(crate) manifests: BTreeMap<Digest, ManifestState>,
+    /// The blobs of those manifests.
+    pub(crate) blobs: BTreeMap<Digest, BlobState>,
+    /// The tags that were asked for.
+    pub(crate) tags: BTreeMap<Tag, TagState>,
+    /// When it was first asked for since it was last finished.
+    pub(crate) opened: Timestamp,
+    /// What was verified before this moment counts as hearsay: the image was asked for again.
+    pub(crate) verify_since: Timestamp,
+    /// When every wanted platform was first seen recorded.
+    pub(crate) warm_at: Option<Timestamp>,
+    /// No trying again mends this.
+    pub(crate) hopeless: Option<DeadReason>,
+    /// Failures of this image: never its waiting, never what is wrong with its project.
+    pub(crate) attempts: Attempts,
+    /// Who asked for what. Kept in rows of their own, since they come in while a worker holds the image.
+    #[serde(skip)]
+    pub wants: Vec<Want>,
+}
+
+/// One party's interest in an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Want {
+    /// The cluster, by its user name.
+    pub cluster: String,
+    /// The tag that the workload wrote, if it wrote one.
+    pub tag: Option<Tag>,
+    /// What its nodes run.
+    pub platforms: Platforms,
+    /// Where it pulls from.
+    pub target: Option<TargetName>,
+    /// First asked for.
+    pub first_asked: Timestamp,
+    /// Last asked for, give or take an hour: it is not written for every Pod.
+    pub last_asked: Timestamp,
+    /// When Harbor was asked for the tag and answered with this image, if that was found out before the image had the
+    /// want.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headed: Option<Timestamp>,
+}
+
+/// What a root digest was seen to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Content {
+    /// Nobody looked yet.
+    Unread,
+    /// One manifest, for whatever platform it is.
+    Manifest,
+    /// An index of them.
+    Index(Vec<Child>),
+}
+
+/// An entry of an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// `os`, `architecture` and `variant`, as the index says; none for what is no platform's (attestations,
+    /// signatures).
+    pub platform: Option<(String, String, Option<String>)>,
+}
+
+/// A blob as a manifest describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// Whether Harbor can store it: non-distributable layers come from somewhere else.
+    pub distributable: bool,
+}
+
+/// What was seen of one manifest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ManifestState {
+    /// When it was last read through the project: Harbor then looks every 20 s, ten times, whether its blobs are there.
+    pub(crate) read: Option<Timestamp>,
+    /// How often it was read again because Harbor had not recorded it.
+    pub(crate) nudges: u32,
+    /// Its blobs, config included.
+    pub(crate) blobs: Vec<Digest>,
+    /// It has a blob that Harbor can't store, so Harbor never records it.
+    pub(crate) incompletable: bool,
+    /// When Harbor was seen to have it as an artifact.
+    pub(crate) recorded: Option<Timestamp>,
+    /// When that was last looked at.
+    pub(crate) checked: Option<Timestamp>,
+    /// Harbor's API may not be read; the blobs stand in for the record.
+    pub(crate) by_blobs: bool,
+}
+
+/// What was seen of one blob.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BlobState {
+    /// Bytes, as the manifest says.
+    pub(crate) size_bytes: u64,
+    /// Harbor can store it.
+    pub(crate) distributable: bool,
+    /// When Harbor was first seen to have it.
+    pub(crate) local: Option<Timestamp>,
+    /// When that was last looked at.
+    pub(crate) checked: Option<Timestamp>,
+    /// How often Harbor was asked to fetch it.
+    pub(crate) asks: u32,
+    /// When it was first asked for since it was last seen there.
+    pub(crate) first_asked: Option<Timestamp>,
+    /// When it was last asked for.
+    pub(crate) asked: Option<Timestamp>,
+    /// When it was last read to its end: from there Harbor's own copy is finished too, or was refused.
+    pub(crate) drained: Option<Timestamp>,
+}
+
+/// What was seen of one tag.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TagState {
+    /// When Harbor was last asked for the tag and answered with this root: for 600 s from there it attaches the tag
+    /// to the artifact, if that arrives.
+    pub(crate) headed: Option<Timestamp>,
+    /// How many such windows were opened since the image was asked for.
+    pub(crate) windows: u32,
+    /// The tag was seen to mean another digest now.
+    pub(crate) moved: bool,
+    /// When Harbor's record was seen to be this image.
+    pub(crate) recorded: Option<Timestamp>,
+    /// When that was last looked at.
+    pub(crate) checked: Option<Timestamp>,
+    /// Harbor's record may not be read.
+    pub(crate) unreadable: bool,
+}
+
+/// Why an image is a dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadReason {
+    /// The index has none of the wanted platforms.
+    NoSuchPlatform {
+        /// What was wanted.
+        wanted: Vec<String>,
+        /// What there is.
+        offered: Vec<String>,
+    },
+    /// The upstream says that there is no such tag, and has said so for long.
+    NoSuchTag,
+    /// The upstream says that there is no such manifest.
+    NoSuchManifest,
+    /// A manifest that can't be read, or is of a kind that Harbor does not cache.
+    Unsupported(String),
+    /// It failed again and again; the last error.
+    GaveUp(String),
+    /// The worker that held it ended without a word, again and again.
+    Crashed,
+}
+
+impl std::fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoSuchPlatform { wanted, offered } => {
+                write!(f, "the image has no {}; it has {}", wanted.join(", "), offered.join(", "))
+            }
+            Self::NoSuchTag => f.write_str("the upstream has no such tag"),
+            Self::NoSuchManifest => f.write_str("the upstream has no such manifest"),
+            Self::Unsupported(why) => write!(f, "Harbor does not cache this: {why}"),
+            Self::GaveUp(error) => write!(f, "gave up: {error}"),
+            Self::Crashed => f.write_str("its worker ended without a word several times; see the log for a panic"),
+        }
+    }
+}
+
+impl Image {
+    /// An image that nothing is known of but its digest.
+    pub fn new(place: HarborImage, root: Digest, now: Timestamp) -> Self {
+        Self {
+            place,
+            root,
+            content: Content::Unread,
+            index_opened: None,
+            manifests: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            opened: now,
+            verify_since: now,
+            warm_at: None,
+            hopeless: None,
+            attempts: Attempts::default(),
+            wants: Vec::new(),
+        }
+    }
+
+    /// It is asked for again: what was verified before is looked at again, and failures are forgotten.
+    pub fn reopen(&mut self, now: Timestamp) {
+        self.opened = now;
+        self.verify_since = now;
+        self.warm_at = None;
+        self.hopeless = None;
+        for tag in self.tags.values_mut() {
+            tag.windows = 0;
+        }
+        self.attempts = Attempts { last: std::mem::take(&mut self.attempts.last), ..Attempts::default() };
+    }
+
+    /// Gives it its wants, and takes in what was found out on the way to them.
+    pub fn set_wants(&mut self, wants: Vec<Want>) {
+        for want in &wants {
+            let (Some(tag), Some(headed)) = (&want.tag, want.headed) else { continue };
+            // Once the index was read, a HEAD opens no window for the tag any more.
+            if self.index_opened.is_some_and(|opened| headed > opened) {
+                self.tags.entry(tag.clone()).or_default();
+                continue;
+            }
+            let state = self.tags.entry(tag.clone()).or_default();
+            state.headed = state.headed.max(Some(headed));
+        }
+        self.wants = wants;
+    }
+}

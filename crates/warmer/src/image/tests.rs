@@ -1,0 +1,337 @@
+//! The core against a model of Harbor in virtual time: whole warmings, timed, in microseconds.
+
+mod model;
+
+use std::time::Duration;
+
+use harbor_warmer_protocol::{Digest, ImageState, Platforms, Tag};
+use rstest::rstest;
+
+use super::{DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
+use crate::clock::Timestamp;
+use crate::config::{HarborKind, Transfer};
+use crate::project::{Pause, Project};
+use crate::timers::Timers;
+use crate::view::Phase;
+use model::{Model, START, digest};
+
+pub(crate) fn a_project() -> Project {
+    Project {
+        kind: HarborKind::Harbor,
+        transfer: Transfer::Touch,
+        complete_index: false,
+        resolves_through: false,
+        timers: Timers::REAL,
+        give_up_after: Duration::from_secs(86_400),
+        pause: None,
+    }
+}
+
+pub(crate) fn a_want(tag: Option<&str>, platforms: &str, asked: Timestamp) -> Want {
+    Want {
+        cluster: "east".to_owned(),
+        tag: tag.map(|tag| tag.parse().unwrap()),
+        platforms: Platforms::new(platforms.split(',').map(|platform| platform.parse().unwrap())).unwrap(),
+        target: None,
+        first_asked: asked,
+        last_asked: asked,
+        headed: None,
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+/// The image of `model`, wanted by its tag for linux/amd64.
+fn wanted(model: &Model) -> Image {
+    let mut image = Image::new(model.place(), model.root(), START);
+    image.set_wants(vec![a_want(Some("1.0"), "linux/amd64", START)]);
+    image
+}
+
+#[test]
+fn one_of_two_platforms_is_warm_at_about_20_s_and_its_tag_recorded_after_harbors_deadline() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    let mut image = wanted(&model);
+    let end = model.run(&mut image, &a_project());
+    assert_eq!(end, Next::Done);
+    assert!((20..25).contains(&model.second(image.warm_at.unwrap())), "{image:?}");
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+    assert!((400..430).contains(&model.second(model.now)), "{}", model.second(model.now));
+    assert_eq!(model.whole_transfers_of_other_platforms(&image), 0);
+}
+
+#[test]
+fn a_completed_index_has_its_tag_at_about_50_s() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64", "unknown/unknown"]);
+    let mut image = wanted(&model);
+    let project = Project { complete_index: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+    assert!((40..60).contains(&model.second(model.now)), "{}", model.second(model.now));
+}
+
+#[test]
+fn with_a_second_project_for_indexes_the_tag_is_there_at_about_35_s() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    let mut image = wanted(&model);
+    let project = Project { complete_index: true, resolves_through: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+    assert!((30..42).contains(&model.second(model.now)), "{}", model.second(model.now));
+}
+
+#[test]
+fn an_image_slower_than_the_index_deadline_gets_its_tag_through_a_second_project() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(490));
+    let mut image = wanted(&model);
+    let project = Project { complete_index: true, resolves_through: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+}
+
+#[test]
+fn without_one_its_tag_is_blocked_for_seven_days_and_the_image_is_warm_all_the_same() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(490));
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
+    let status = image.tag_status(&tag("1.0"), &a_project(), model.now);
+    let TagStatus::Blocked { heals_at } = status else { panic!("{status:?}") };
+    assert!(heals_at.since(START) >= seconds(7 * 86_400));
+}
+
+#[test]
+fn a_single_manifest_has_its_tag_at_about_30_s() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+    assert!((20..36).contains(&model.second(model.now)), "{}", model.second(model.now));
+}
+
+#[test]
+fn a_layer_slower_than_200_s_is_recorded_by_reading_its_manifest_again() {
+    let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(255));
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    let warm = model.second(image.warm_at.unwrap());
+    assert!((275..300).contains(&warm), "{warm}");
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+}
+
+#[test]
+fn a_harbor_that_restarts_in_mid_warming_is_noticed_and_the_image_is_warm_in_the_end() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    model.restarts_at(START + seconds(10));
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+    assert!((65..100).contains(&model.second(image.warm_at.unwrap())), "{}", model.second(image.warm_at.unwrap()));
+}
+
+#[test]
+fn a_blob_whose_copy_broke_is_asked_for_again() {
+    let mut model = Model::single();
+    model.copies_that_break = 1;
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert!(model.second(image.warm_at.unwrap()) < 130);
+}
+
+#[test]
+fn a_blob_that_harbor_does_not_keep_is_a_failure_after_two_whole_transfers() {
+    let mut model = Model::single();
+    model.copies_that_break = usize::MAX;
+    let mut image = wanted(&model);
+    loop {
+        match image.next(&a_project(), model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
+            Next::WaitUntil(until, _) => model.now = until,
+            Next::Stuck(why) => {
+                assert!(why.contains("quota"), "{why}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(model.most_transfers_of_a_blob(), 2);
+}
+
+#[test]
+fn a_storage_that_refuses_for_long_ends_as_a_dead_letter_that_says_so() {
+    let mut model = Model::single();
+    model.copies_that_break = usize::MAX;
+    let mut image = wanted(&model);
+    let Next::Dead(DeadReason::GaveUp(why)) = model.run(&mut image, &a_project()) else { panic!("given up") };
+    assert!(why.contains("quota"), "{why}");
+    assert!(model.now.since(START) >= seconds(86_400));
+    assert_eq!(image.attempts.last.len(), crate::attempts::Attempts::KEPT);
+}
+
+#[test]
+fn an_image_that_harbor_has_already_moves_nothing() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    model.has_everything();
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.most_transfers_of_a_blob(), 0);
+    assert!(model.now.since(START) < seconds(2), "{}", model.second(model.now));
+}
+
+#[test]
+fn a_reopened_image_is_looked_at_again_and_warmed_again_if_it_is_gone() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    model.run(&mut image, &a_project());
+    model.now = model.now + seconds(8 * 86_400);
+    model.loses_everything();
+    image.reopen(model.now);
+    assert_eq!(image.state_of(&image.wants[0], &a_project()), ImageState::Warming);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.most_transfers_of_a_blob(), 2);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+}
+
+#[test]
+fn a_second_tag_after_the_index_was_read_is_blocked_and_does_not_keep_the_image_busy() {
+    let mut model = Model::index(&["linux/amd64"]);
+    let mut image = wanted(&model);
+    model.run(&mut image, &a_project());
+    let mut wants = image.wants.clone();
+    wants.push(Want { headed: Some(model.now), ..a_want(Some("latest"), "linux/amd64", model.now) });
+    image.set_wants(wants);
+    let from = model.now;
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert!(matches!(image.tag_status(&tag("latest"), &a_project(), model.now), TagStatus::Blocked { .. }));
+    assert!(model.now.since(from) < seconds(5));
+}
+
+#[test]
+fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
+    let model = Model::index(&["linux/amd64"]);
+    let mut image = wanted(&model);
+    image.set_wants(vec![
+        Want { headed: Some(START), ..a_want(Some("1.0"), "linux/amd64", START) },
+        a_want(Some("latest"), "linux/amd64", START),
+    ]);
+    let first = image.next(&a_project(), START);
+    assert_eq!(first, Next::Do(vec![Step::HeadTag(tag("latest"))]));
+    image.observe(&a_project(), Observation::TagHeaded { tag: tag("latest"), digest: model.root() }, START);
+    assert_eq!(image.next(&a_project(), START), Next::Do(vec![Step::ReadRoot { through_project: true }]));
+}
+
+#[test]
+fn a_tag_that_means_another_image_now_is_not_waited_for() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    image.observe(&a_project(), Observation::TagHeaded { tag: tag("1.0"), digest: Digest::ZERO }, START);
+    assert_eq!(image.tag_status(&tag("1.0"), &a_project(), START), TagStatus::Moved);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
+}
+
+#[test]
+fn a_record_that_still_shows_the_image_that_the_tag_meant_before_is_no_record() {
+    let model = Model::single();
+    let mut image = wanted(&model);
+    let project = a_project();
+    image.observe(&project, Observation::RootWasManifest { blobs: vec![], through_project: true }, START);
+    let old = Observation::TagRecorded { tag: tag("1.0"), digest: digest(99), children: vec![] };
+    image.observe(&project, old, START);
+    assert_ne!(image.tag_status(&tag("1.0"), &project, START), TagStatus::Recorded);
+}
+
+#[rstest]
+#[case::other_architecture("linux/s390x")]
+#[case::other_variant("linux/amd64/v9,linux/arm/v6")]
+fn an_index_without_the_wanted_platform_is_a_dead_letter_that_names_what_there_is(#[case] platforms: &str) {
+    let mut model = Model::index(&["linux/amd64/v3", "linux/arm64"]);
+    let mut image = wanted(&model);
+    image.set_wants(vec![a_want(Some("1.0"), platforms, START)]);
+    let Next::Dead(DeadReason::NoSuchPlatform { offered, .. }) = model.run(&mut image, &a_project()) else {
+        panic!("dead")
+    };
+    assert_eq!(offered, ["linux/amd64/v3", "linux/arm64"]);
+    assert_eq!(model.most_transfers_of_a_blob(), 0);
+}
+
+#[test]
+fn a_robot_that_may_not_read_artifacts_has_the_image_verified_by_its_blobs() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    model.artifacts_are_readable = false;
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
+    assert!(model.now.since(START) < seconds(5));
+}
+
+#[test]
+fn a_layer_that_harbor_can_not_store_is_not_waited_for() {
+    let mut model = Model::single().with_a_foreign_layer();
+    let mut image = wanted(&model);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert!(model.now.since(START) < seconds(700));
+    assert!(image.warm_at.is_some());
+}
+
+#[test]
+fn a_pause_uses_up_nothing_however_long_it_is() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    let pause = Pause { reason: "the robot has expired".to_owned(), probe_at: START + seconds(30 * 86_400) };
+    let paused = Project { pause: Some(pause), ..a_project() };
+    image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), error: "401".to_owned() }, START);
+    let Next::WaitUntil(until, Waiting::Paused(reason)) = image.next(&paused, START + seconds(1)) else { panic!() };
+    assert!(until >= START + seconds(30 * 86_400) && reason.contains("expired"));
+    image.observe(&paused, Observation::Held, until);
+    model.now = until;
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+}
+
+#[test]
+fn a_drained_image_reads_every_blob_once() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    let mut image = wanted(&model);
+    let project = Project { transfer: Transfer::Drain, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.most_transfers_of_a_blob(), 1);
+}
+
+#[test]
+fn a_distribution_cache_is_verified_by_manifest_and_blobs_and_has_no_tags_to_wait_for() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    let mut image = wanted(&model);
+    let project = Project { kind: HarborKind::Distribution, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(image.phase(&project, model.now), Phase::Warm);
+    assert_eq!(model.most_transfers_of_a_blob(), 1);
+}
+
+#[test]
+fn what_was_written_down_and_read_again_goes_on_the_same_way() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    let project = Project { complete_index: true, ..a_project() };
+    let mut image = wanted(&model);
+    let mut restarts = 0;
+    while let Next::Do(_) | Next::WaitUntil(..) = image.next(&project, model.now) {
+        match image.next(&project, model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
+            Next::WaitUntil(until, _) => model.now = until,
+            _ => unreachable!(),
+        }
+        let wants = std::mem::take(&mut image.wants);
+        let stored = serde_json::to_vec(&image).unwrap();
+        image = serde_json::from_slice(&stored).unwrap();
+        image.set_wants(wants);
+        restarts += 1;
+    }
+    assert!(restarts > 5);
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+    assert_eq!(model.most_transfers_of_a_blob(), 1);
+}

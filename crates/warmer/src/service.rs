@@ -1,0 +1,161 @@
+//! The whole service, put together: ports, workers, and the upkeep of the queue.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, AdminState};
+use crate::clock;
+use crate::config::Config;
+use crate::copies::Copies;
+use crate::front::Front;
+use crate::harbor::Harbors;
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::plan::Planner;
+use crate::projects::Projects;
+use crate::registry_port::RegistryPort;
+use crate::store::Store;
+use crate::transfers::Transfers;
+use crate::view::Phase;
+use crate::worker::Workshop;
+
+/// A running service.
+pub struct Service {
+    /// Where hand-offs come in; tells the port where the configuration says 0.
+    pub registry_address: SocketAddr,
+    /// Where probes, metrics and the command line come in.
+    pub admin_address: SocketAddr,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// The queue is counted so often for the metrics: a third of the usual scrape interval.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// What nobody asked for in a long time is looked for so often.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// Requests under way and leases have so long to end after a signal; Kubernetes kills after 30 s, people after less.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Runs the service until `shutdown`.
+///
+/// # Errors
+/// It can't start: a port is taken, a file can't be read, the queue can't be opened.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let service = Service::start(config, shutdown).await?;
+    service.stopped().await;
+    Ok(())
+}
+
+impl Service {
+    /// Opens the queue and the ports, and starts the work.
+    ///
+    /// # Errors
+    /// It can't start: a port is taken, a file can't be read, the queue can't be opened.
+    pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let projects = Arc::new(Projects::new(&config));
+        let harbors = Harbors::new(&config, &metrics).map_err(|(harbor, error)| {
+            anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
+        })?;
+        let harbors = Arc::new(harbors);
+        let store = Store::open(&config.data_dir, &config.queue, Arc::clone(&projects))?;
+        let front = Arc::new(Front::new(&config.front, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
+        let intake = Arc::new(Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
+        let port = RegistryPort::new(&config.registry, Arc::clone(&intake), Arc::clone(&front), Arc::clone(&metrics))?;
+        let planner = Planner::new(Arc::clone(&config), Arc::clone(&harbors), Arc::clone(&front), store.clone());
+        let (registry_listener, registry_address) = listen("registry", config.registry.listen).await?;
+        let (admin_listener, admin_address) = listen("admin", config.admin.listen).await?;
+        let state = AdminState {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            intake,
+            planner: Arc::new(planner),
+            metrics: Arc::clone(&metrics),
+            registry: port.listening(),
+        };
+        let workshop = Arc::new(Workshop {
+            store: store.clone(),
+            harbors,
+            projects,
+            front,
+            transfers: Transfers::new(),
+            copies: Copies::default(),
+            metrics: Arc::clone(&metrics),
+            queue: config.queue.clone(),
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(port.serve(registry_listener, shutdown.clone()));
+        tasks.spawn(admin::serve(admin_listener, state, shutdown.clone()));
+        tasks.spawn(workshop.run(shutdown.clone()));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(keep_counting(store.clone(), metrics)));
+        let forget_after = config.queue.forget_after;
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(keep_forgetting(store, forget_after)));
+        tasks.close();
+        tracing::info!(registry.address = %registry_address, admin.address = %admin_address, "ready");
+        Ok(Self { registry_address, admin_address, tasks, shutdown })
+    }
+
+    /// Resolves when the service has stopped after its shutdown, or has had long enough to.
+    pub async fn stopped(self) {
+        self.shutdown.cancelled().await;
+        tracing::info!("shutting down: leases are given back");
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            // Nothing is lost: what is on the disk stays, and a lease that was not given back runs out.
+            tracing::warn!("some requests did not end in time and are cut off");
+        }
+    }
+}
+
+async fn listen(port: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({port}.listen)"))?;
+    let address = listener.local_addr().context("failed to read the address that is listened on")?;
+    Ok((listener, address))
+}
+
+async fn keep_counting(store: Store, metrics: Arc<Metrics>) {
+    const PHASES: [Phase; 8] = [
+        Phase::Announced,
+        Phase::Queued,
+        Phase::Warming,
+        Phase::Local,
+        Phase::Warm,
+        Phase::Tagged,
+        Phase::Replicated,
+        Phase::Failed,
+    ];
+    loop {
+        match store.counts().await {
+            Ok(counts) => {
+                for phase in PHASES {
+                    let images = counts.phases.get(&phase).copied().unwrap_or_default();
+                    metrics.queue_counted(phase, i64::try_from(images).unwrap_or(i64::MAX));
+                }
+                let due_for = counts.oldest_due.map_or(Duration::ZERO, |due| clock::now().since(due));
+                metrics.oldest_due(due_for.as_secs_f64());
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the queue can't be counted"),
+        }
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+}
+
+async fn keep_forgetting(store: Store, forget_after: Duration) {
+    loop {
+        match store.forget(clock::now() - forget_after).await {
+            Ok(0) => {}
+            Ok(images) => tracing::info!(images, "forgotten: nobody asked for them any more"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be forgotten"),
+        }
+        tokio::time::sleep(FORGET_EVERY).await;
+    }
+}

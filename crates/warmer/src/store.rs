@@ -1,0 +1,175 @@
+//! The durable queue: who asked for what, and what was seen of it so far.
+//!
+//! SQL owns lease, deduplication and due time, no more; what an image *is* stands in its body, which only the pure
+//! core reads and writes. One thread owns the writing connection and answers each caller after the commit that its
+//! change is in, so that hundreds of hand-offs share one sync of the disk. Only this module touches the disk.
+//!
+//! A `unit` is what a worker holds: an announcement (a tag whose digest isn't known) or an image. `due` is one column
+//! with two meanings: not before, while the unit is ready; the lease's end, while a worker holds it. So a lease that
+//! ran out needs no sweeper. `token` fences: it grows with every lease, and a write with an older one is refused.
+
+mod body;
+mod hand_off;
+mod lease;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+pub use body::Unit;
+pub use hand_off::HandedOff;
+pub use lease::{Lease, Leased, Settlement};
+pub use read::{Counts, ListFilter};
+
+use crate::config;
+use crate::projects::Projects;
+use crate::view::Phase;
+use writer::Writer;
+
+/// A handle to the queue; cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    writer: Writer,
+    reader: Mutex<Connection>,
+    projects: Arc<Projects>,
+    recheck_after: Duration,
+    phases: Mutex<HashMap<UnitId, Phase>>,
+    healthy: AtomicBool,
+    woken: Notify,
+}
+
+/// A row's id.
+type UnitId = i64;
+
+/// What can be wrong with the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be opened or is not a queue of this version.
+    #[error("failed to open the queue {path}")]
+    Open {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "the queue {path} has schema version {found}, and this is a harbor-warmer that knows {known}; \
+         start the version that wrote it, or another dataDir"
+    )]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// This program's.
+        known: i64,
+    },
+    /// The directory can't be made.
+    #[error("failed to create the data directory {path}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A read or write failed; nothing of it took effect.
+    #[error("the queue can't be read or written at present")]
+    Sql(#[from] rusqlite::Error),
+    /// The write was not committed; the log has the reason.
+    #[error("the queue can't be written at present; is its disk full?")]
+    NotCommitted,
+    /// The service is shutting down.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+impl Store {
+    /// Opens the queue in `directory`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::TooNew`] or [`StoreError::Directory`].
+    pub fn open(directory: &Path, queue: &config::Queue, projects: Arc<Projects>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
+        let path = directory.join("queue.sqlite");
+        let connection = schema::open(&path)?;
+        let phases = read::phases(&connection, &projects, crate::clock::now())?;
+        let reader = schema::open_reader(&path)?;
+        Ok(Self(Arc::new(Shared {
+            writer: Writer::start(connection),
+            reader: Mutex::new(reader),
+            projects,
+            recheck_after: queue.recheck_after,
+            phases: Mutex::new(phases),
+            healthy: AtomicBool::new(true),
+            woken: Notify::new(),
+        })))
+    }
+
+    /// Resolves when a unit may have become due by a hand-off or a requeue since this was called. Call it before the
+    /// queue is looked at, so that nothing is missed between the look and the wait.
+    pub fn woken(&self) -> Notified<'_> {
+        self.0.woken.notified()
+    }
+
+    /// Whether the last write went through.
+    pub fn is_healthy(&self) -> bool {
+        self.0.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Runs `change` in the next commit, and answers when that is on the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let result = self.0.writer.write(change).await;
+        self.0.healthy.store(!matches!(result, Err(StoreError::NotCommitted)), Ordering::Relaxed);
+        result
+    }
+
+    /// Runs `look` on the reading connection, beside the writer.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection, &Shared) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.0);
+        let looked = tokio::task::spawn_blocking(move || {
+            let reader = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&reader, &shared)
+        });
+        match looked.await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+
+    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
+        self.0.set_phase(id, phase);
+    }
+}
+
+impl Shared {
+    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
+        let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        match phase {
+            Some(phase) => phases.insert(id, phase),
+            None => phases.remove(&id),
+        };
+    }
+}

@@ -1,0 +1,109 @@
+//! What a unit's body holds, as bytes.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
+use serde::{Deserialize, Serialize};
+
+use harbor_warmer_protocol::{Digest, HarborImage, Tag};
+
+use crate::announcement::Announcement;
+use crate::clock::Timestamp;
+use crate::image::{Image, Want};
+
+/// What a worker holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// A tag whose digest isn't known.
+    Announcement(Announcement),
+    /// An image.
+    Image(Box<Image>),
+}
+
+/// The version of the format that bodies are written in. Every past one stays readable; `fixtures` has one of each.
+#[derive(Serialize, Deserialize)]
+enum Versioned<T> {
+    #[serde(rename = "v1")]
+    V1(T),
+}
+
+macro_rules! stored_as_json {
+    ($type:ty) => {
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                let bytes = serde_json::to_vec(&Versioned::V1(self))
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+                Ok(ToSqlOutput::Owned(Value::Blob(bytes)))
+            }
+        }
+
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let Versioned::V1(body) =
+                    serde_json::from_slice(value.as_blob()?).map_err(|error| FromSqlError::Other(error.into()))?;
+                Ok(body)
+            }
+        }
+    };
+}
+stored_as_json!(Unit);
+stored_as_json!(Want);
+
+impl Unit {
+    /// Its wants.
+    pub fn wants(&self) -> &[Want] {
+        match self {
+            Self::Announcement(announcement) => &announcement.wants,
+            Self::Image(image) => &image.wants,
+        }
+    }
+
+    pub(super) fn set_wants(&mut self, wants: Vec<Want>) {
+        match self {
+            Self::Announcement(announcement) => announcement.wants = wants,
+            Self::Image(image) => image.set_wants(wants),
+        }
+    }
+
+    pub(super) fn kind(&self) -> i64 {
+        match self {
+            Self::Announcement(_) => 0,
+            Self::Image(_) => 1,
+        }
+    }
+
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Announcement(announcement) => announcement_key(&announcement.place, &announcement.tag),
+            Self::Image(image) => image_key(&image.place, image.root),
+        }
+    }
+}
+
+/// Two images are one if these are equal. The first slash-separated parts can't hold a colon or an at sign.
+pub(super) fn announcement_key(place: &HarborImage, tag: &Tag) -> String {
+    format!("{place}:{tag}")
+}
+
+pub(super) fn image_key(place: &HarborImage, root: Digest) -> String {
+    format!("{place}@{root}")
+}
+
+/// Two wants of one unit are one if these are equal.
+pub(super) fn want_key(want: &Want) -> String {
+    let tag = want.tag.as_ref().map_or("", Tag::as_str);
+    let target = want.target.as_ref().map_or("", |target| target.as_str());
+    // None of the parts holds a line break; the cluster's name, which a person chose, comes last.
+    format!("{tag}\n{}\n{target}\n{}", want.platforms.path_form(), want.cluster)
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_millis().into())
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Self::from_millis)
+    }
+}

@@ -1,0 +1,333 @@
+//! What workers do with the queue: acquire, renew, settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harbor_warmer_protocol::{HarborImage, Tag};
+use rusqlite::{Connection, named_params};
+
+use super::body::announcement_key;
+use super::hand_off::{Desk, parse_unit_name};
+use super::{Store, StoreError, Unit, UnitId};
+use crate::announcement::{Announcement, Resolved};
+use crate::clock::Timestamp;
+use crate::image::Want;
+use crate::view::Phase;
+
+/// The right to work on a unit, until it runs out or is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    id: UnitId,
+    token: i64,
+    generation: i64,
+}
+
+impl Lease {
+    /// The number of the unit, for logs.
+    pub fn name(&self) -> i64 {
+        self.id
+    }
+}
+
+/// A unit in a worker's hands.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// The right to it.
+    pub lease: Lease,
+    /// What it is, with its wants.
+    pub unit: Unit,
+    /// How often in a row a lease of it ran out: its worker ended without a word.
+    pub crashes: u32,
+}
+
+/// How a worker lets go of a unit.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// Due again then; the reason is what it waits for.
+    Wait {
+        /// When.
+        due: Timestamp,
+        /// For what.
+        reason: Option<String>,
+    },
+    /// Everything that was wanted is verified.
+    Done,
+    /// Given up, with the reason.
+    Dead {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// The announcement's wants go to the image of this digest.
+    Resolved(Resolved),
+}
+
+impl Store {
+    /// Leases up to `limit` units that are due, the longest due first.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn acquire(&self, limit: usize, lease: Duration, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.write(move |connection| {
+            let mut leased: Vec<Leased> = connection
+                .prepare_cached(ACQUIRE)?
+                .query_map(named_params! {":now": now, ":until": now + lease, ":limit": limit}, |row| {
+                    Ok(Leased {
+                        lease: Lease { id: row.get(0)?, token: row.get(1)?, generation: row.get(2)? },
+                        crashes: row.get(3)?,
+                        unit: row.get(4)?,
+                    })
+                })?
+                .collect::<Result<_, _>>()?;
+            for leased in &mut leased {
+                leased.unit.set_wants(wants(connection, leased.lease.id)?);
+            }
+            Ok(leased)
+        })
+        .await
+    }
+
+    /// When the next unit is due, if any is ready or leased.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection, _| {
+            connection.prepare_cached("SELECT min(due) FROM unit WHERE state < 2")?.query_row([], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Makes a lease last until `until`. False if it was lost: somebody else has the unit.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn renew(&self, lease: Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            let sql = "UPDATE unit SET due = :until WHERE id = :id AND token = :token AND state = 1";
+            let held = connection
+                .prepare_cached(sql)?
+                .execute(named_params! {":until": until, ":id": lease.id, ":token": lease.token})?;
+            Ok(held == 1)
+        })
+        .await
+    }
+
+    /// Writes down what was seen so far, and keeps the lease. False if it was lost.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn save(&self, lease: Lease, unit: Unit, phase: Phase, now: Timestamp) -> Result<bool, StoreError> {
+        let saved = self
+            .write(move |connection| {
+                let sql = "UPDATE unit SET body = :body, updated = :now, crashes = 0 \
+                           WHERE id = :id AND token = :token AND state = 1";
+                let held = connection
+                    .prepare_cached(sql)?
+                    .execute(named_params! {":body": unit, ":now": now, ":id": lease.id, ":token": lease.token})?;
+                Ok(held == 1)
+            })
+            .await?;
+        if saved {
+            self.set_phase(lease.id, Some(phase));
+        }
+        Ok(saved)
+    }
+
+    /// Lets go of a unit. `moved` are tags that were seen to mean another digest now: the wants for them go there.
+    /// False if the lease was lost; then nothing is written, for somebody else has seen more.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn settle(
+        &self,
+        lease: Lease,
+        unit: Unit,
+        settlement: Settlement,
+        moved: Vec<(Tag, Resolved)>,
+        phase: Phase,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.0);
+        let (held, phase) = self
+            .write(move |connection| {
+                let (state, due, reason) = match &settlement {
+                    Settlement::Wait { due, reason } => (0, *due, reason.clone()),
+                    Settlement::Done | Settlement::Resolved(_) => (2, now, None),
+                    Settlement::Dead { reason } => (3, now, Some(reason.clone())),
+                };
+                let held = connection.prepare_cached(SETTLE)?.execute(named_params! {
+                    ":body": unit,
+                    ":state": state,
+                    ":due": due,
+                    ":now": now,
+                    ":reason": reason,
+                    ":id": lease.id,
+                    ":token": lease.token,
+                    ":generation": lease.generation,
+                })?;
+                if held == 0 {
+                    return Ok((false, None));
+                }
+                let desk = Desk { connection, shared: &shared, now };
+                let place = match &unit {
+                    Unit::Announcement(announcement) => &announcement.place,
+                    Unit::Image(image) => &image.place,
+                };
+                for (tag, resolved) in moved {
+                    desk.move_tag(lease.id, place, tag, resolved)?;
+                }
+                if let Settlement::Resolved(resolved) = settlement {
+                    desk.move_wants(lease.id, place, resolved, |_| true)?;
+                    return Ok((true, None));
+                }
+                Ok((true, Some(phase)))
+            })
+            .await?;
+        if held {
+            self.set_phase(lease.id, phase);
+            self.0.woken.notify_one();
+        }
+        Ok(held)
+    }
+
+    /// Gives a unit back as it was, due now: the service is shutting down.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn release(&self, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let sql = "UPDATE unit SET state = 0, due = :now WHERE id = :id AND token = :token AND state = 1";
+            connection
+                .prepare_cached(sql)?
+                .execute(named_params! {":now": now, ":id": lease.id, ":token": lease.token})?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens a finished or dead unit again, by hand. False if there is none of that id.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn requeue(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(id) = parse_unit_name(name) else { return Ok(false) };
+        let opened = self
+            .write(move |connection| {
+                let mut statement = connection.prepare_cached("SELECT body, state FROM unit WHERE id = :id")?;
+                let mut rows = statement.query(named_params! {":id": id})?;
+                let Some(row) = rows.next()? else { return Ok(None) };
+                let (mut unit, state): (Unit, i64) = (row.get(0)?, row.get(1)?);
+                drop(rows);
+                if state == 1 {
+                    return Ok(Some(None));
+                }
+                let phase = match &mut unit {
+                    Unit::Announcement(announcement) if announcement.resolved.is_some() => return Ok(Some(None)),
+                    Unit::Announcement(announcement) => {
+                        announcement.reopen();
+                        Phase::Announced
+                    }
+                    Unit::Image(image) => {
+                        image.reopen(now);
+                        Phase::Queued
+                    }
+                };
+                let sql = "UPDATE unit SET state = 0, due = :now, updated = :now, body = :body, crashes = 0, \
+                           reason = NULL WHERE id = :id";
+                connection.prepare_cached(sql)?.execute(named_params! {":now": now, ":body": unit, ":id": id})?;
+                Ok(Some(Some(phase)))
+            })
+            .await?;
+        if let Some(Some(phase)) = opened {
+            self.set_phase(id, Some(phase));
+            self.0.woken.notify_one();
+        }
+        Ok(opened.is_some())
+    }
+
+    /// Forgets finished and dead units that nobody asked for since `before`.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn forget(&self, before: Timestamp) -> Result<usize, StoreError> {
+        let forgotten = self
+            .write(move |connection| {
+                let ids: Vec<UnitId> = connection
+                    .prepare_cached(FORGET)?
+                    .query_map(named_params! {":before": before}, |row| row.get(0))?
+                    .collect::<Result<_, _>>()?;
+                Ok(ids)
+            })
+            .await?;
+        for id in &forgotten {
+            self.set_phase(*id, None);
+        }
+        Ok(forgotten.len())
+    }
+}
+
+// MATERIALIZED: PostgreSQL may otherwise run the LIMIT twice; SQLite takes it as well.
+const ACQUIRE: &str = "
+WITH due AS MATERIALIZED (SELECT id FROM unit WHERE state < 2 AND due <= :now ORDER BY due LIMIT :limit)
+UPDATE unit SET crashes = crashes + (CASE state WHEN 1 THEN 1 ELSE 0 END), state = 1, token = token + 1, due = :until
+WHERE id IN (SELECT id FROM due)
+RETURNING id, token, generation, crashes, body";
+
+// A want that came in meanwhile makes the unit ready at once, whatever the worker decided without it.
+const SETTLE: &str = "
+UPDATE unit SET body = :body, updated = :now, crashes = 0,
+  state = CASE WHEN generation = :generation THEN :state ELSE 0 END,
+  due = CASE WHEN generation = :generation THEN :due ELSE :now END,
+  reason = CASE WHEN generation = :generation THEN :reason ELSE NULL END
+WHERE id = :id AND token = :token AND state = 1";
+
+// `state >= 2` names the partial index; without it SQLite scans the table.
+const FORGET: &str = "
+DELETE FROM unit WHERE state >= 2 AND updated < :before
+  AND NOT EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id AND want.asked >= :before)
+RETURNING id";
+
+pub(super) fn wants(connection: &Connection, unit: UnitId) -> rusqlite::Result<Vec<Want>> {
+    connection
+        .prepare_cached("SELECT body FROM want WHERE unit = :unit ORDER BY id")?
+        .query_map(named_params! {":unit": unit}, |row| row.get(0))?
+        .collect()
+}
+
+impl Desk<'_> {
+    /// The wants of `unit` that `chosen` accepts go to the image of `resolved`.
+    fn move_wants(
+        &self,
+        unit: UnitId,
+        place: &HarborImage,
+        resolved: Resolved,
+        chosen: impl Fn(&Want) -> bool,
+    ) -> rusqlite::Result<()> {
+        let all = wants(self.connection, unit)?;
+        for want in all.into_iter().filter(|want| chosen(want)) {
+            let key = super::body::want_key(&want);
+            self.take_image(place, resolved.root, Want { headed: Some(resolved.at), ..want })?;
+            self.connection
+                .prepare_cached("DELETE FROM want WHERE unit = :unit AND key = :key")?
+                .execute(named_params! {":unit": unit, ":key": key})?;
+        }
+        Ok(())
+    }
+
+    /// `tag` means another digest than that of the image `unit`.
+    fn move_tag(&self, unit: UnitId, place: &HarborImage, tag: Tag, resolved: Resolved) -> rusqlite::Result<()> {
+        self.move_wants(unit, place, resolved, |want| want.tag.as_ref() == Some(&tag))?;
+        let mut announcement = Announcement::new(place.clone(), tag.clone());
+        announcement.resolved = Some(resolved);
+        let key = announcement_key(place, &tag);
+        self.connection
+            .prepare_cached("UPDATE unit SET body = :body, updated = :now WHERE key = :key AND state = 2")?
+            .execute(named_params! {
+                ":body": Unit::Announcement(announcement),
+                ":now": self.now,
+                ":key": key,
+            })?;
+        Ok(())
+    }
+}

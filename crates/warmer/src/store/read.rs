@@ -1,0 +1,285 @@
+//! Looks at the queue that change nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::body::{announcement_key, image_key};
+use super::hand_off::{parse_unit_name, unit_name};
+use super::{Shared, Store, StoreError, Unit, UnitId};
+use crate::announcement::Announcement;
+use crate::clock::Timestamp;
+use crate::image::view::{RowFacts, attempt_views, want_view};
+use crate::projects::Projects;
+use crate::view::{ImageList, ImageSummary, ImageView, Phase};
+
+/// Which images to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// Only this phase.
+    pub phase: Option<Phase>,
+    /// Only where the reference contains this.
+    pub query: Option<String>,
+    /// Only what comes after this id, as [`ImageList::next`] gave it.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The queue, counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// How many units are in each phase; none in a phase is no entry.
+    pub phases: BTreeMap<Phase, usize>,
+    /// When the unit that waits longest for a worker became due.
+    pub oldest_due: Option<Timestamp>,
+}
+
+impl Store {
+    /// A page of images, newest first.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn list(&self, filter: ListFilter, now: Timestamp) -> Result<ImageList, StoreError> {
+        self.read(move |connection, shared| list(connection, shared, &filter, now)).await
+    }
+
+    /// Everything about one image, by its id. An announcement that is resolved leads to its image.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn view(&self, name: &str, now: Timestamp) -> Result<Option<ImageView>, StoreError> {
+        let Some(id) = parse_unit_name(name) else { return Ok(None) };
+        self.read(move |connection, shared| {
+            let sql = format!("{SELECT} WHERE id = :id");
+            let row =
+                connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, StoredUnit::read).optional()?;
+            follow(connection, shared, row, now)
+        })
+        .await
+    }
+
+    /// Everything about one image, by its reference.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn find(
+        &self,
+        place: &HarborImage,
+        reference: &TagOrDigest,
+        now: Timestamp,
+    ) -> Result<Option<ImageView>, StoreError> {
+        let key = match reference {
+            TagOrDigest::Tag(tag) => announcement_key(place, tag),
+            TagOrDigest::Digest(digest) => image_key(place, *digest),
+        };
+        self.read(move |connection, shared| follow(connection, shared, by_key(connection, &key)?, now)).await
+    }
+
+    /// The tags of `place` that may mean `root` and were not asked for yet: they have to be, before the index is read.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn announced_tags(&self, place: &HarborImage, root: Digest) -> Result<Vec<Tag>, StoreError> {
+        let place = place.clone();
+        self.read(move |connection, _| {
+            // A tag can't hold a semicolon, which follows the colon: so this is all of the repository's tags.
+            let (from, to) = (format!("{place}:"), format!("{place};"));
+            let sql = format!("{SELECT} WHERE key > :from AND key < :to AND kind = 0 AND state < 2 LIMIT 64");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(named_params! {":from": from, ":to": to}, StoredUnit::read)?;
+            let mut tags = Vec::new();
+            for row in rows {
+                if let Unit::Announcement(Announcement { tag, resolved: None, .. }) = row?.unit {
+                    tags.push(tag);
+                }
+            }
+            if let Some(StoredUnit { id, .. }) = by_key(connection, &image_key(&place, root))? {
+                let wants = super::lease::wants(connection, id)?;
+                tags.extend(wants.into_iter().filter(|want| want.headed.is_none()).filter_map(|want| want.tag));
+            }
+            tags.sort();
+            tags.dedup();
+            Ok(tags)
+        })
+        .await
+    }
+
+    /// How many units are in each phase, and how long the oldest has been due.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.read(|connection, shared| {
+            let mut phases = BTreeMap::new();
+            for phase in shared.phases.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                *phases.entry(*phase).or_default() += 1;
+            }
+            let oldest_due = connection
+                .prepare_cached("SELECT min(due) FROM unit WHERE state < 2 AND state = 0")?
+                .query_row([], |row| row.get(0))?;
+            Ok(Counts { phases, oldest_due })
+        })
+        .await
+    }
+}
+
+const SELECT: &str = "SELECT id, kind, body, state, due, created, reason FROM unit";
+
+struct StoredUnit {
+    id: UnitId,
+    kind: i64,
+    unit: Unit,
+    state: i64,
+    due: Timestamp,
+    created: Timestamp,
+    reason: Option<String>,
+}
+
+impl StoredUnit {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            kind: row.get(1)?,
+            unit: row.get(2)?,
+            state: row.get(3)?,
+            due: row.get(4)?,
+            created: row.get(5)?,
+            reason: row.get(6)?,
+        })
+    }
+
+    /// Whether people are shown it: a resolved announcement is shown as its image.
+    fn is_shown(&self) -> bool {
+        self.kind == 1 || self.state != 2
+    }
+
+    fn facts(&self) -> RowFacts {
+        RowFacts {
+            id: unit_name(self.kind, self.id),
+            dead: self.state == 3,
+            due: self.due,
+            created: self.created,
+            reason: self.reason.clone(),
+        }
+    }
+
+    fn summary(&self, projects: &Projects, now: Timestamp) -> ImageSummary {
+        match &self.unit {
+            Unit::Image(image) => image.summary(self.facts(), &projects.get(&image.place, now), now),
+            Unit::Announcement(announcement) => self.announcement_summary(announcement),
+        }
+    }
+
+    fn announcement_summary(&self, announcement: &Announcement) -> ImageSummary {
+        let wants = &announcement.wants;
+        ImageSummary {
+            id: unit_name(self.kind, self.id),
+            place: announcement.place.clone(),
+            tags: vec![announcement.tag.clone()],
+            root: None,
+            phase: if self.state == 3 { Phase::Failed } else { Phase::Announced },
+            reason: self.reason.clone(),
+            blobs_local: 0,
+            blobs_total: 0,
+            bytes_local: 0,
+            bytes_total: 0,
+            failures: announcement.attempts.failures,
+            first_asked: wants.iter().map(|want| want.first_asked).min().unwrap_or(self.created),
+            last_asked: wants.iter().map(|want| want.last_asked).max().unwrap_or(self.created),
+            due: self.due,
+        }
+    }
+
+    fn view(&self, projects: &Projects, now: Timestamp) -> ImageView {
+        match &self.unit {
+            Unit::Image(image) => image.view(self.facts(), &projects.get(&image.place, now), now),
+            Unit::Announcement(announcement) => {
+                let state = if self.state == 3 { ImageState::Failed } else { ImageState::Queued };
+                ImageView {
+                    summary: self.announcement_summary(announcement),
+                    wants: announcement.wants.iter().map(|want| want_view(want, state)).collect(),
+                    tag_records: Vec::new(),
+                    manifests: Vec::new(),
+                    blobs: Vec::new(),
+                    attempts: attempt_views(&announcement.attempts),
+                    timeline: Vec::new(),
+                }
+            }
+        }
+    }
+}
+
+fn by_key(connection: &Connection, key: &str) -> rusqlite::Result<Option<StoredUnit>> {
+    let sql = format!("{SELECT} WHERE key = :key");
+    connection.prepare_cached(&sql)?.query_row(named_params! {":key": key}, StoredUnit::read).optional()
+}
+
+fn follow(
+    connection: &Connection,
+    shared: &Shared,
+    row: Option<StoredUnit>,
+    now: Timestamp,
+) -> rusqlite::Result<Option<ImageView>> {
+    let Some(mut row) = row else { return Ok(None) };
+    if let Unit::Announcement(Announcement { place, resolved: Some(resolved), .. }) = &row.unit
+        && row.state == 2
+        && let Some(image) = by_key(connection, &image_key(place, resolved.root))?
+    {
+        row = image;
+    }
+    row.unit.set_wants(super::lease::wants(connection, row.id)?);
+    Ok(Some(row.view(&shared.projects, now)))
+}
+
+fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Timestamp) -> rusqlite::Result<ImageList> {
+    let after = filter.after.as_deref().and_then(parse_unit_name).unwrap_or(UnitId::MAX);
+    let sql = format!("{SELECT} WHERE id < :after ORDER BY id DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(named_params! {":after": after})?;
+    let mut images: Vec<ImageSummary> = Vec::new();
+    let mut next = None;
+    while let Some(row) = rows.next()? {
+        let mut row = StoredUnit::read(row)?;
+        if !row.is_shown() {
+            continue;
+        }
+        row.unit.set_wants(super::lease::wants(connection, row.id)?);
+        let summary = row.summary(&shared.projects, now);
+        let named = |query: &str| {
+            format!("{}:{}", summary.place, summary.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(","))
+                .contains(query)
+                || summary.root.is_some_and(|root| root.to_string().contains(query))
+        };
+        if filter.phase.is_some_and(|phase| phase != summary.phase) || !filter.query.as_deref().is_none_or(named) {
+            continue;
+        }
+        if images.len() == filter.limit {
+            next = images.last().map(|last| last.id.clone());
+            break;
+        }
+        images.push(summary);
+    }
+    Ok(ImageList { images, next })
+}
+
+/// The phase of every unit that is shown, read once at the start; afterwards writes keep it up to date.
+pub(super) fn phases(
+    connection: &Connection,
+    projects: &Projects,
+    now: Timestamp,
+) -> Result<HashMap<UnitId, Phase>, StoreError> {
+    let mut phases = HashMap::new();
+    let mut statement = connection.prepare(SELECT)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut row = StoredUnit::read(row)?;
+        if row.is_shown() {
+            row.unit.set_wants(super::lease::wants(connection, row.id)?);
+            phases.insert(row.id, row.summary(projects, now).phase);
+        }
+    }
+    Ok(phases)
+}

@@ -1,0 +1,281 @@
+//! Carries out what the core decides: leases units, does their steps, writes down what was seen, and lets go.
+//!
+//! A lease is held while requests are under way, and no longer: waiting is a due time in the store, so ten thousand
+//! images that wait for Harbor's timers occupy no worker. A task that panics ends without a word; its lease runs out
+//! and the next worker counts a crash.
+
+mod carry_out;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use harbor_warmer_protocol::Tag;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::announcement::{self, Resolved};
+use crate::clock::{self, Timestamp};
+use crate::config;
+use crate::copies::Copies;
+use crate::front::Front;
+use crate::harbor::Harbors;
+use crate::image::{DeadReason, Image, Next, Observation, Waiting};
+use crate::metrics::{Metrics, SettledAs};
+use crate::projects::Projects;
+use crate::store::{Lease, Leased, Settlement, Store, StoreError, Unit};
+use crate::transfers::Transfers;
+use crate::view::Phase;
+use carry_out::Seen;
+
+/// What every worker works with.
+pub struct Workshop {
+    /// The queue.
+    pub store: Store,
+    /// The Harbors.
+    pub harbors: Arc<Harbors>,
+    /// The projects and their health.
+    pub projects: Arc<Projects>,
+    /// What the policies' look-ups have already found out.
+    pub front: Arc<Front>,
+    /// The transfers of this process.
+    pub transfers: Transfers,
+    /// The copies that Harbor makes for this process.
+    pub copies: Copies,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
+    /// Bounds of the work.
+    pub queue: config::Queue,
+}
+
+/// A unit whose lease ran out so often in a row is not tried again.
+const MOST_CRASHES: u32 = 5;
+
+/// With nothing due, the queue is looked at again after this at the latest: a lease of a lost process may run out.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+impl Workshop {
+    /// Works until `shutdown`, then gives back what is in hand.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.queue.workers));
+        let tasks = TaskTracker::new();
+        while !shutdown.is_cancelled() {
+            // A free place first, then as many units as there are places: a leased unit never waits for one.
+            let first = tokio::select! {
+                place = Arc::clone(&places).acquire_owned() => place,
+                () = shutdown.cancelled() => break,
+            };
+            let Ok(first) = first else { break };
+            let mut free = vec![first];
+            while let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                free.push(place);
+            }
+            let woken = self.store.woken();
+            let leased = match self.store.acquire(free.len(), self.queue.lease, clock::now()).await {
+                Ok(leased) => leased,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "no work can be taken from the queue");
+                    Vec::new()
+                }
+            };
+            let idle = leased.is_empty();
+            for (leased, place) in leased.into_iter().zip(free.drain(..)) {
+                tasks.spawn(Arc::clone(&self).hold(leased, place, shutdown.clone()));
+            }
+            if idle {
+                drop(free);
+                let nap = self.nap().await;
+                tokio::select! {
+                    () = woken => {}
+                    () = tokio::time::sleep(nap) => {}
+                    () = shutdown.cancelled() => break,
+                }
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn nap(&self) -> Duration {
+        match self.store.next_due().await {
+            Ok(Some(due)) => due.since(clock::now()).clamp(Duration::from_millis(5), LONGEST_NAP),
+            Ok(None) | Err(_) => LONGEST_NAP,
+        }
+    }
+
+    /// Holds a unit until it is settled, with its lease renewed meanwhile.
+    async fn hold(self: Arc<Self>, leased: Leased, place: OwnedSemaphorePermit, shutdown: CancellationToken) {
+        let lease = leased.lease;
+        let span = tracing::info_span!("unit", unit.id = lease.name());
+        let work = async {
+            let renewing = self.keep_renewing(lease);
+            let working = self.work(leased);
+            tokio::select! {
+                result = working => if let Err(error) = result {
+                    // The lease runs out, and the unit is looked at again with nothing forgotten.
+                    tracing::error!(error = &error as &dyn std::error::Error, "what was seen can't be written down");
+                },
+                () = renewing => tracing::warn!("the lease was lost; somebody else has the unit"),
+                () = shutdown.cancelled() => {
+                    if let Err(error) = self.store.release(lease, clock::now()).await {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "the lease is not given back");
+                    }
+                }
+            }
+        };
+        work.instrument(span).await;
+        drop(place);
+    }
+
+    /// Ends only when the lease is lost.
+    async fn keep_renewing(&self, lease: Lease) {
+        loop {
+            tokio::time::sleep(self.queue.lease / 3).await;
+            match self.store.renew(lease, clock::now() + self.queue.lease).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the lease is not renewed; trying again");
+                }
+            }
+        }
+    }
+
+    async fn work(&self, leased: Leased) -> Result<(), StoreError> {
+        let Leased { lease, unit, crashes } = leased;
+        if crashes > MOST_CRASHES {
+            let reason = DeadReason::Crashed.to_string();
+            tracing::error!(unit.crashes = crashes, "{reason}");
+            self.metrics.settled(SettledAs::Dead);
+            self.store
+                .settle(lease, unit, Settlement::Dead { reason }, Vec::new(), Phase::Failed, clock::now())
+                .await?;
+            return Ok(());
+        }
+        match unit {
+            Unit::Announcement(announcement) => self.resolve(lease, announcement).await,
+            Unit::Image(image) => self.warm(lease, *image).await,
+        }
+    }
+
+    /// Finds out what an announced tag means.
+    async fn resolve(&self, lease: Lease, mut announcement: announcement::Announcement) -> Result<(), StoreError> {
+        let (settlement, phase) = loop {
+            let now = clock::now();
+            let project = self.projects.get(&announcement.place, now);
+            match announcement.next(&project, self.queue.missing_tag_for, now) {
+                announcement::Next::HeadTag => {
+                    let (observation, at) = self.head_announced(&announcement).await;
+                    announcement.observe(observation, at);
+                }
+                announcement::Next::WaitUntil(due, reason) => {
+                    if project.pause.is_some() {
+                        announcement.observe(announcement::Observation::Held, now);
+                    }
+                    break (Settlement::Wait { due, reason: Some(reason) }, Phase::Announced);
+                }
+                announcement::Next::Resolved(resolved) => break (Settlement::Resolved(resolved), Phase::Announced),
+                announcement::Next::Dead(reason) => {
+                    let (place, tag) = (&announcement.place, &announcement.tag);
+                    tracing::warn!(image.repository = %place, image.tag = %tag, "{place}:{tag} is given up: {reason}");
+                    self.metrics.settled(SettledAs::Dead);
+                    break (Settlement::Dead { reason: reason.to_string() }, Phase::Failed);
+                }
+                announcement::Next::Idle => break (Settlement::Done, Phase::Announced),
+            }
+        };
+        let unit = Unit::Announcement(announcement);
+        self.store.settle(lease, unit, settlement, Vec::new(), phase, clock::now()).await?;
+        Ok(())
+    }
+
+    /// Takes an image as far as it goes now.
+    async fn warm(&self, lease: Lease, mut image: Image) -> Result<(), StoreError> {
+        let mut moved: Vec<(Tag, Resolved)> = Vec::new();
+        let was_warm = image.warm_at;
+        let settlement = loop {
+            let now = clock::now();
+            let project = self.projects.get(&image.place, now);
+            match image.next(&project, now) {
+                Next::Do(steps) => {
+                    let mut under_way: FuturesUnordered<_> =
+                        steps.iter().map(|step| self.carry_out(&image.place, image.root, &project, step)).collect();
+                    let mut seen = Vec::new();
+                    while let Some(results) = under_way.next().await {
+                        seen.extend(results);
+                    }
+                    drop(under_way);
+                    let mut held_back = false;
+                    for Seen { observation, at } in seen {
+                        match observation {
+                            None => held_back = true,
+                            Some(observation) => {
+                                if let Observation::TagHeaded { tag, digest } = &observation
+                                    && *digest != image.root
+                                {
+                                    moved.push((tag.clone(), Resolved { root: *digest, at }));
+                                }
+                                image.observe(&project, observation, at);
+                            }
+                        }
+                    }
+                    if held_back {
+                        // Harbor has as much to copy as it may; the places come free as blobs arrive.
+                        let due = clock::now() + project.timers.poll(Duration::ZERO);
+                        break Settlement::Wait { due, reason: Some("waits for its turn at Harbor".to_owned()) };
+                    }
+                }
+                Next::WaitUntil(due, waiting) => {
+                    if matches!(waiting, Waiting::Paused(_)) {
+                        image.observe(&project, Observation::Held, now);
+                    }
+                    break Settlement::Wait { due, reason: Some(waiting.to_string()) };
+                }
+                Next::Stuck(error) => {
+                    tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
+                    image.observe(&project, Observation::Failed { step: "verify".to_owned(), error }, now);
+                }
+                Next::Done => {
+                    self.metrics.settled(SettledAs::Done);
+                    break Settlement::Done;
+                }
+                Next::Dead(reason) => {
+                    self.metrics.settled(SettledAs::Dead);
+                    let (place, root) = (&image.place, image.root);
+                    tracing::warn!(image.repository = %place, image.digest = %root, "{place}@{root} is given up: {reason}");
+                    break Settlement::Dead { reason: reason.to_string() };
+                }
+            }
+        };
+        self.let_go(lease, image, was_warm, settlement, moved).await
+    }
+
+    async fn let_go(
+        &self,
+        lease: Lease,
+        image: Image,
+        was_warm: Option<Timestamp>,
+        settlement: Settlement,
+        moved: Vec<(Tag, Resolved)>,
+    ) -> Result<(), StoreError> {
+        let now = clock::now();
+        let project = self.projects.get(&image.place, now);
+        let phase =
+            if matches!(settlement, Settlement::Dead { .. }) { Phase::Failed } else { image.phase(&project, now) };
+        let warm = image.warm_at.filter(|_| was_warm.is_none());
+        let admitted = image.opened;
+        let (place, root) = (image.place.clone(), image.root);
+        let held = self.store.settle(lease, Unit::Image(Box::new(image)), settlement, moved, phase, now).await?;
+        // Told once it is on the disk: a worker that lost its lease has nothing to tell.
+        if let Some(warm) = warm.filter(|_| held) {
+            let seconds = warm.since(admitted).as_secs_f64();
+            self.metrics.warm_after(seconds);
+            tracing::info!(image.repository = %place, image.digest = %root, warm_after_seconds = seconds, "{place}@{root} is warm");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! One step, carried out: the request that it is, and what its answer shows.
+
+use bytes::Bytes;
+use harbor_warmer_protocol::{Digest, HarborImage, TagOrDigest};
+
+use super::Workshop;
+use super::trouble::Counts;
+use crate::announcement::{self, Announcement};
+use crate::clock::{self, Timestamp};
+use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
+use crate::image::{Observation, Step};
+use crate::limiter::{Permit, Priority};
+use crate::manifest::Manifest;
+use crate::metrics::BlobOutcome;
+use crate::project::Project;
+use crate::transfers::{BlobKey, Role};
+
+/// Something that was seen, and when. None: the step has to wait for its turn.
+pub(super) struct Seen {
+    pub(super) observation: Option<Observation>,
+    pub(super) at: Timestamp,
+}
+
+impl Seen {
+    fn now(observation: Observation) -> Vec<Self> {
+        Self::at(observation, clock::now())
+    }
+
+    fn at(observation: Observation, at: Timestamp) -> Vec<Self> {
+        vec![Self { observation: Some(observation), at }]
+    }
+
+    fn nothing_yet() -> Vec<Self> {
+        vec![Self { observation: None, at: clock::now() }]
+    }
+}
+
+/// What asking for a tag brought.
+enum Headed {
+    Digest(Digest),
+    Missing,
+    Failed(HarborError),
+}
+
+impl Workshop {
+    /// Asks for an announced tag.
+    pub(super) async fn head_announced(&self, announcement: &Announcement) -> (announcement::Observation, Timestamp) {
+        let place = &announcement.place;
+        // A policy's look-up may have asked for it a moment ago, which opened Harbor's window for it just as well.
+        if let Some((digest, at)) = self.front.known_tag(place, &announcement.tag, clock::now()) {
+            return (announcement::Observation::Headed(digest), at);
+        }
+        let client = match self.harbors.get(place) {
+            Ok(client) => client,
+            Err(error) => return (announcement::Observation::Failed(error.to_string()), clock::now()),
+        };
+        let observation = match self.head_tag(client, place, &TagOrDigest::Tag(announcement.tag.clone())).await {
+            Headed::Digest(digest) => announcement::Observation::Headed(digest),
+            Headed::Missing => announcement::Observation::Missing,
+            Headed::Failed(error) => match self.take_note(place, &error, clock::now()) {
+                Counts::Held => announcement::Observation::Held,
+                Counts::Throttled => announcement::Observation::Throttled(error.to_string()),
+                Counts::Failure => announcement::Observation::Failed(error.to_string()),
+            },
+        };
+        (observation, clock::now())
+    }
+
+    /// Carries out one step of an image.
+    pub(super) async fn carry_out(
+        &self,
+        place: &HarborImage,
+        root: Digest,
+        project: &Project,
+        step: &Step,
+    ) -> Vec<Seen> {
+        let (client, terms) = match self.harbors.entry(place) {
+            Ok(entry) => entry,
+            Err(error) => {
+                return Seen::now(Observation::Failed { step: step.to_string(), error: error.to_string() });
+            }
+        };
+        let here = Repository::from(place);
+        let result = match step {
+            Step::HeadTag(tag) => match self.head_tag(client, place, &TagOrDigest::Tag(tag.clone())).await {
+                Headed::Digest(digest) => Ok(Seen::now(Observation::TagHeaded { tag: tag.clone(), digest })),
+                Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
+                Headed::Failed(error) => Err(error),
+            },
+            Step::ReadRoot { through_project: true } => self.read_root(client, place, &here, root, true).await,
+            Step::ReadRoot { through_project: false } => {
+                let elsewhere = match &terms.resolve_through {
+                    Some(project) => Repository { project: project.clone(), repository: place.repository.clone() },
+                    None => here.clone(),
+                };
+                self.read_root(client, place, &elsewhere, root, false).await
+            }
+            Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
+            Step::LookForBlob(digest) => self.look_for_blob(client, &here, *digest).await,
+            Step::TouchBlob { digest, size_bytes } => self.touch(client, &here, project, *digest, *size_bytes).await,
+            Step::DrainBlob { digest, size_bytes } => self.drain(client, &here, *digest, *size_bytes).await,
+            Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
+            Step::LookForTag(tag) => match client.artifact(&here, &TagOrDigest::Tag(tag.clone())).await {
+                Ok(Some(artifact)) => Ok(Seen::now(Observation::TagRecorded {
+                    tag: tag.clone(),
+                    digest: artifact.digest,
+                    children: artifact.references,
+                })),
+                Ok(None) => Ok(Seen::now(Observation::TagAbsent(tag.clone()))),
+                Err(error) if error.class() == AnswerClass::Forbidden => {
+                    Ok(Seen::now(Observation::TagUnreadable(tag.clone())))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match result {
+            Ok(seen) => {
+                self.served(place, clock::now());
+                seen
+            }
+            Err(error) => self.failed(place, step, &error),
+        }
+    }
+
+    fn failed(&self, place: &HarborImage, step: &Step, error: &HarborError) -> Vec<Seen> {
+        let now = clock::now();
+        let counts = self.take_note(place, error, now);
+        tracing::debug!(image.repository = %place, "failed to {step}: {error}");
+        let (step, error) = (step.to_string(), error.to_string());
+        Seen::now(match counts {
+            Counts::Held => Observation::Held,
+            Counts::Throttled => Observation::Throttled { step, error },
+            Counts::Failure => Observation::Failed { step, error },
+        })
+    }
+
+    /// HEAD of a tag. Its 404 has no body, so a second request tells whether the tag is missing or the upstream silent.
+    async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &TagOrDigest) -> Headed {
+        let here = Repository::from(place);
+        match client.head_manifest(&here, tag).await {
+            Ok(head) => {
+                self.served(place, clock::now());
+                Headed::Digest(head.digest)
+            }
+            Err(error) => match error.class() {
+                AnswerClass::MissingTag => Headed::Missing,
+                AnswerClass::NotFoundAmbiguous => match client.probe(&here).await {
+                    Ok(Upstream::Answers) => Headed::Missing,
+                    Ok(Upstream::Silent) => Headed::Failed(HarborError::UpstreamSilent),
+                    Err(error) => Headed::Failed(error),
+                },
+                _ => Headed::Failed(error),
+            },
+        }
+    }
+
+    /// A manifest by digest: what a policy's look-up brought a moment ago, or Harbor's answer now.
+    async fn manifest(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<(Bytes, Timestamp), HarborError> {
+        if *repository == Repository::from(place)
+            && let Some((bytes, _, read_at)) = self.front.known_manifest(place, digest, clock::now())
+        {
+            return Ok((bytes, read_at));
+        }
+        let body = client.get_manifest(repository, digest).await?;
+        Ok((body.bytes, clock::now()))
+    }
+
+    async fn read_root(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        repository: &Repository,
+        root: Digest,
+        through_project: bool,
+    ) -> Result<Vec<Seen>, HarborError> {
+        let (bytes, at) = match self.manifest(client, place, repository, root).await {
+            Ok(read) => read,
+            Err(error) if error.class() == AnswerClass::MissingTag => {
+                return Ok(Seen::now(Observation::ManifestMissing(root)));
+            }
+            Err(error) => return Err(error),
+        };
+        let observation = match Manifest::parse(&bytes) {
+            Ok(Manifest::Index(children)) => Observation::RootWasIndex { children, through_project },
+            Ok(Manifest::Image(blobs)) => Observation::RootWasManifest { blobs, through_project },
+            Err(why) => Observation::ManifestUnsupported { digest: root, why },
+        };
+        Ok(Seen::at(observation, at))
+    }
+
+    /// `again`: read it from Harbor whoever has read it before, for that is what makes Harbor look for the blobs anew.
+    async fn read_child(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        digest: Digest,
+        again: bool,
+    ) -> Result<Vec<Seen>, HarborError> {
+        let here = Repository::from(place);
+        let read = if again {
+            client.get_manifest(&here, digest).await.map(|body| (body.bytes, clock::now()))
+        } else {
+            self.manifest(client, place, &here, digest).await
+        };
+        let (bytes, at) = match read {
+            Ok(read) => read,
+            Err(error) if error.class() == AnswerClass::MissingTag => {
+                return Ok(Seen::now(Observation::ManifestMissing(digest)));
+            }
+            Err(error) => return Err(error),
+        };
+        let observation = match Manifest::parse(&bytes) {
+            Ok(Manifest::Image(blobs)) => Observation::ChildRead { digest, blobs },
+            Ok(Manifest::Index(_)) => {
+                Observation::ManifestUnsupported { digest, why: "an index within an index".to_owned() }
+            }
+            Err(why) => Observation::ManifestUnsupported { digest, why },
+        };
+        Ok(Seen::at(observation, at))
+    }
+
+    async fn look_for_blob(
+        &self,
+        client: &Client,
+        here: &Repository,
+        digest: Digest,
+    ) -> Result<Vec<Seen>, HarborError> {
+        Ok(match client.head_blob(here, digest).await? {
+            Some(_) => {
+                let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
+                if !self.copies.arrived(&key) {
+                    self.metrics.blob(BlobOutcome::Skipped);
+                }
+                Seen::now(Observation::BlobLocal(digest))
+            }
+            None => Seen::now(Observation::BlobAbsent(digest)),
+        })
+    }
+
+    async fn touch(
+        &self,
+        client: &Client,
+        here: &Repository,
+        project: &Project,
+        digest: Digest,
+        size_bytes: u64,
+    ) -> Result<Vec<Seen>, HarborError> {
+        let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
+        let now = clock::now();
+        if let Some(asked) = self.copies.asked(&key, now) {
+            return Ok(Seen::at(Observation::BlobAsked(digest), asked));
+        }
+        self.copies.sweep(now);
+        // Waiting here would hold a worker that others need to see their blobs arrive.
+        if client.limiter().in_flight() >= client.limiter().allowed() {
+            return Ok(Seen::nothing_yet());
+        }
+        let leader = match self.transfers.join_or_start(key.clone()) {
+            Role::Follower(follower) => {
+                return Ok(match follower.wait().await {
+                    Ok(Ok(_)) => Seen::now(Observation::BlobAsked(digest)),
+                    // The leader tells what went wrong; this image asks again in its own time.
+                    Ok(Err(_)) | Err(_) => Seen::nothing_yet(),
+                });
+            }
+            Role::Leader(leader) => leader,
+        };
+        let permit = client.limiter().acquire(Priority::Wanted).await;
+        let touched = client.touch_blob(here, digest, size_bytes).await;
+        let now = clock::now();
+        let bytes = match touched {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Followers see the leader gone, and ask again in their own time.
+                return settle_failed(permit, error);
+            }
+        };
+        self.metrics.blob(BlobOutcome::Fetched);
+        self.metrics.blob_bytes(bytes);
+        self.copies.began(key, permit, now, now + project.timers.copy_patience(size_bytes));
+        leader.finish(Ok(bytes));
+        Ok(Seen::at(Observation::BlobAsked(digest), now))
+    }
+
+    async fn drain(
+        &self,
+        client: &Client,
+        here: &Repository,
+        digest: Digest,
+        size_bytes: u64,
+    ) -> Result<Vec<Seen>, HarborError> {
+        let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
+        let leader = match self.transfers.join_or_start(key.clone()) {
+            Role::Follower(follower) => {
+                return Ok(match follower.wait().await {
+                    Ok(Ok(read)) if read == size_bytes => Seen::now(Observation::BlobDrained(digest)),
+                    Ok(_) | Err(_) => Seen::nothing_yet(),
+                });
+            }
+            Role::Leader(leader) => leader,
+        };
+        // A transfer ends by itself, so there is no harm in waiting for a turn.
+        let permit = client.limiter().acquire(Priority::Wanted).await;
+        let drained = client
+            .drain_blob(here, digest, size_bytes, |bytes| {
+                leader.add_bytes(bytes);
+                self.metrics.blob_bytes(bytes);
+            })
+            .await;
+        permit.settle(&drained);
+        let bytes = drained?;
+        self.metrics.blob(BlobOutcome::Fetched);
+        leader.finish(Ok(bytes));
+        Ok(Seen::now(Observation::BlobDrained(digest)))
+    }
+
+    async fn look_for_artifact(
+        &self,
+        client: &Client,
+        here: &Repository,
+        digest: Digest,
+    ) -> Result<Vec<Seen>, HarborError> {
+        match client.artifact(here, &TagOrDigest::Digest(digest)).await {
+            Ok(Some(_)) => Ok(Seen::now(Observation::ArtifactRecorded(digest))),
+            Ok(None) => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
+            Err(error) if error.class() == AnswerClass::Forbidden => {
+                Ok(Seen::now(Observation::ArtifactUnreadable(digest)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A permit learns from a failed request before the failure is passed on.
+fn settle_failed<T>(permit: Permit, error: HarborError) -> Result<T, HarborError> {
+    let result = Err(error);
+    permit.settle(&result);
+    result
+}

@@ -1,0 +1,167 @@
+//! A simulated Harbor with a warmer beside it: what every test here starts from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use harbor_warmer::Service;
+use harbor_warmer::config::{Config, document};
+use harbor_warmer::view::ImageView;
+use harbor_warmer_protocol::{HandOff, HarborImage, Platforms, Receipt, Subject};
+use harbor_warmer_simulator::{ImageSpec, ProjectSpec, PushedImage, RobotSpec, Simulator, SimulatorBuilder};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// A second of Harbor's takes so much of a second here.
+pub(crate) const SCALE: f64 = 0.01;
+
+/// No test waits longer for something that should have happened long ago.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Site {
+    pub(crate) harbor: Simulator,
+    pub(crate) service: Service,
+    pub(crate) http: reqwest::Client,
+    pub(crate) options: Options,
+    directory: TempDir,
+    shutdown: CancellationToken,
+}
+
+/// What differs from test to test in the configuration.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// Keys of the project `hub`.
+    pub(crate) project: String,
+    /// Keys of the Harbor `main`.
+    pub(crate) harbor: String,
+    /// Keys of `queue`.
+    pub(crate) queue: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { project: "transfer: touch".to_owned(), harbor: String::new(), queue: String::new() }
+    }
+}
+
+pub(crate) fn harbor() -> SimulatorBuilder {
+    Simulator::builder()
+        .time_scale(SCALE)
+        .project(ProjectSpec::proxy("hub"))
+        .robot(RobotSpec::project("hub", "warmer", "s3cret"))
+}
+
+pub(crate) fn two_platforms(repository: &str, tag: &str) -> ImageSpec {
+    ImageSpec::new(repository, tag).platforms(["linux/amd64", "linux/arm64"]).layer_sizes([64 << 10, 2 << 20])
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(harbor(), Options::default()).await
+    }
+
+    pub(crate) async fn with(harbor: SimulatorBuilder, options: Options) -> Self {
+        harbor_warmer::harbor::install_crypto_provider();
+        let harbor = harbor.start().await.expect("the simulator starts on a free port");
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let shutdown = CancellationToken::new();
+        let config = configuration(&harbor.url(), directory.path(), &options);
+        let service = Service::start(config, shutdown.clone()).await.expect("the service starts");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client without a proxy can be built");
+        Self { harbor, service, http, options, directory, shutdown }
+    }
+
+    /// Stops the service and starts it again on the same queue.
+    pub(crate) async fn restart(self) -> Self {
+        self.shutdown.cancel();
+        self.service.stopped().await;
+        let shutdown = CancellationToken::new();
+        let config = configuration(&self.harbor.url(), self.directory.path(), &self.options);
+        let service = Service::start(config, shutdown.clone()).await.expect("the service starts again");
+        Self { service, shutdown, ..self }
+    }
+
+    /// Announces a tag, as the policy does.
+    pub(crate) async fn announce(&self, repository: &str, tag: &str, platforms: &str) -> Receipt {
+        self.hand_off(repository, platforms, Subject::Tag(tag.parse().unwrap())).await
+    }
+
+    pub(crate) async fn hand_off(&self, repository: &str, platforms: &str, subject: Subject) -> Receipt {
+        let hand_off = HandOff {
+            image: place(repository),
+            target: None,
+            platforms: Platforms::new(platforms.split(',').map(|platform| platform.parse().unwrap())).unwrap(),
+            subject,
+        };
+        let (name, tag) = hand_off.to_name().unwrap();
+        let url = format!("http://{}/v2/{name}/manifests/{tag}", self.service.registry_address);
+        let response = self.http.get(url).send().await.expect("the registry port answers");
+        assert_eq!(response.status(), 200);
+        Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
+    }
+
+    pub(crate) async fn view(&self, id: &str) -> ImageView {
+        let url = format!("http://{}/api/v1/images/{id}", self.service.admin_address);
+        self.http.get(url).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the image looks as it should, and shows it.
+    pub(crate) async fn wait_for(&self, id: &str, condition: impl Fn(&ImageView) -> bool) -> ImageView {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let view = self.view(id).await;
+            if condition(&view) {
+                return view;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "not within {PATIENCE:?}: {view:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether Harbor itself has every blob of the platform, and its manifest as an artifact.
+    pub(crate) fn harbor_has(&self, image: &PushedImage, platform: &str) -> bool {
+        let child = image.child(platform);
+        let repository = &image.repository;
+        child.blobs().all(|(blob, _)| self.harbor.blob_is_local("hub", repository, blob.as_str()))
+            && self.harbor.artifact_recorded("hub", repository, child.digest.as_str())
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.service.admin_address);
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+}
+
+pub(crate) fn place(repository: &str) -> HarborImage {
+    HarborImage {
+        harbor: "main".parse().unwrap(),
+        project: "hub".parse().unwrap(),
+        repository: repository.parse().unwrap(),
+    }
+}
+
+fn configuration(url: &str, directory: &Path, options: &Options) -> Config {
+    std::fs::write(directory.join("password"), "s3cret").unwrap();
+    let Options { project, harbor, queue } = options;
+    let text = format!(
+        r#"
+dataDir: {directory}/data
+registry: {{listen: "127.0.0.1:0"}}
+admin: {{listen: "127.0.0.1:0"}}
+queue: {{{queue}}}
+harbors:
+  main:
+    url: {url}
+    credentials: {{username: "robot$hub+warmer", passwordFile: password}}
+    timeScale: {SCALE}
+    {harbor}
+    projects:
+      hub: {{{project}}}
+rules:
+  - prefix: docker.io/
+    harbor: main
+    project: hub
+"#,
+        directory = directory.display(),
+    );
+    document::parse(&text, directory).unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"))
+}
