@@ -105,7 +105,7 @@ pub(crate) struct UpstreamDescriptor {
 /// Why the upstream did not answer, as Harbor's registry client tells it apart (`src/pkg/registry/client.go`, `do`).
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum UpstreamError {
-    #[error("http status code: {status}, body: {body}")]
+    #[error("http status code: {}, body: {body}", status.as_u16())]
     Status { status: StatusCode, body: String },
     #[error("the upstream does not answer")]
     Unreachable,

@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use hyper::body::Frame;
+use tokio::time::{Sleep, sleep};
 
 use crate::content::Content;
 use crate::harbor::ConnectionPermit;
@@ -15,6 +17,9 @@ use crate::upstream::BlobReader;
 
 /// Large enough to serve a gigabyte a second, small enough that a closed connection is noticed soon.
 const CHUNK: u64 = 256 * 1024;
+
+/// What was sent before a cut leaves first: the server throws away what it hasn't written when a body fails.
+const FLUSH: Duration = Duration::from_millis(10);
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Cut>> + Send>>;
 
@@ -28,12 +33,13 @@ pub(super) struct Body {
     entry: Arc<Entry>,
     /// What a fault lets through.
     left: Option<u64>,
+    cut: Option<Pin<Box<Sleep>>>,
     corrupt_next: bool,
 }
 
 impl Body {
     fn of(chunks: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static, entry: &Arc<Entry>) -> Self {
-        Self { chunks: Box::pin(chunks), entry: Arc::clone(entry), left: None, corrupt_next: false }
+        Self { chunks: Box::pin(chunks), entry: Arc::clone(entry), left: None, cut: None, corrupt_next: false }
     }
 
     pub(super) fn whole(bytes: Bytes, entry: &Arc<Entry>) -> Self {
@@ -92,7 +98,8 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if self.left == Some(0) {
-            return Poll::Ready(Some(Err(Cut)));
+            let cut = self.cut.get_or_insert_with(|| Box::pin(sleep(FLUSH)));
+            return cut.as_mut().poll(context).map(|()| Some(Err(Cut)));
         }
         let polled = self.chunks.as_mut().poll_next(context);
         polled.map(|chunk| {
