@@ -1,1 +1,85 @@
-//! .
+//! The policy: at admission, it tells the warmer which images a workload needs.
+//!
+//! It accepts every request, garbage included, and never waits for Harbor: it plans which images there are and where
+//! Harbor has them ([`plan`]), hands them to the warmer as OCI manifest requests, the only requests that Kubewarden
+//! lets a policy make ([`handoff`]), and says what came of it in log lines, warnings and audit annotations
+//! ([`report`]). All of that is pure; [`host`] alone calls the policy server.
+//!
+//! Invariant: nothing that a workload's author, the warmer or Harbor does makes [`validate`] return an error or panic.
+//! Either would reject the request, or count as a failed evaluation.
+
+mod address;
+mod handoff;
+mod host;
+mod host_error;
+mod plan;
+mod report;
+mod request;
+mod settings;
+#[cfg(test)]
+mod testing;
+
+use kubewarden_policy_sdk::response::ValidationResponse;
+use kubewarden_policy_sdk::wapc_guest::{CallResult, register_function};
+use kubewarden_policy_sdk::{protocol_version_guest, validate_settings};
+use serde_json::Value;
+
+use crate::handoff::{Answer, Call, Session};
+use crate::host_error::HostError;
+use crate::plan::Plan;
+use crate::report::{LogLine, Report};
+use crate::request::AdmissionRequest;
+use crate::settings::{RawSettings, Settings};
+
+/// Registers the functions that a policy server calls.
+#[expect(unsafe_code, reason = "the waPC entry point is found by its name")]
+#[unsafe(no_mangle)]
+pub extern "C" fn wapc_init() {
+    register_function("validate", validate);
+    register_function("validate_settings", validate_settings::<RawSettings>);
+    register_function("protocol_version", protocol_version_guest);
+}
+
+fn validate(payload: &[u8]) -> CallResult {
+    let report = evaluate(payload, host::call);
+    report.log.iter().for_each(host::log);
+    Ok(serde_json::to_vec(&accept(report)).unwrap_or_else(|_| br#"{"accepted":true}"#.to_vec()))
+}
+
+fn accept(report: Report) -> ValidationResponse {
+    let some = |warnings: Vec<_>| (!warnings.is_empty()).then_some(warnings);
+    ValidationResponse {
+        accepted: true,
+        message: None,
+        code: None,
+        mutated_object: None,
+        audit_annotations: (!report.audit.is_empty()).then_some(report.audit),
+        warnings: some(report.warnings),
+    }
+}
+
+/// Evaluates one request. `call` makes the host calls.
+fn evaluate(payload: &[u8], mut call: impl FnMut(&Call) -> Result<Answer, HostError>) -> Report {
+    let Ok(payload) = serde_json::from_slice::<Value>(payload) else {
+        return Report::of_failure(LogLine::error("the request is not JSON, or nested too deeply"));
+    };
+    // The policy server has validated the settings before, so this is its mistake or a newer policy's.
+    let settings = match Settings::try_from(payload.get("settings").unwrap_or(&Value::Null)) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            let message = format!("the settings are not valid: {}", settings::sentences(&mistakes));
+            return Report::of_failure(LogLine::error(message));
+        }
+    };
+    let request = AdmissionRequest::read(payload.get("request").unwrap_or(&Value::Null));
+    let plan = Plan::of(&request, &settings);
+    let mut session = Session::new(&plan, &settings, request.dry_run);
+    while let Some(next) = session.next() {
+        let answer = call(&next);
+        session.answer(answer);
+    }
+    Report::new(&request, &settings, &plan, session.finish())
+}
+
+#[cfg(test)]
+mod tests;
