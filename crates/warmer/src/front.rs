@@ -1,0 +1,428 @@
+//! The bounded front: Harbor's manifests for policies, within a small budget of waiting, or "deferred" at once.
+//!
+//! A policy server has one lock for all its look-ups and no timeout on any of them, so a Harbor that is slow would stop
+//! every admission. Here a look-up waits for Harbor only as long as its user's `budget` lasts, and not at all once
+//! Harbor is known to be slow or down (`condition`). The relay itself is never cut short: it goes on in the
+//! background, once for all who ask, and what it finds is known to the next (`knowledge`).
+//!
+//! Deferring loses nothing. The image was announced before any look-up, and the warmer resolves it by itself.
+
+mod budget;
+mod condition;
+mod knowledge;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, Tag, TagOrDigest};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use budget::Payer;
+pub(crate) use knowledge::is_manifest;
+
+use crate::clock::{self, Timestamp};
+use crate::config;
+use crate::front::budget::{Budgets, Rules};
+use crate::front::condition::{Conditions, Manner, Passage};
+use crate::front::knowledge::{Knowledge, Seen};
+use crate::front::relay::{Relay, RelayError};
+use crate::harbor::{AnswerClass, Harbors, ManifestBody, ManifestHead, NotAllowed};
+use crate::metrics::{FrontOutcome, Metrics};
+use crate::store::Store;
+
+/// Relays under way at once, those that nobody waits for any more included. A policy server asks for one after the
+/// other, so only a crowd of clients without credentials comes near it.
+const MAX_FLIGHTS: usize = 32;
+
+/// The front.
+pub struct Front {
+    wait: Duration,
+    harbors: Arc<Harbors>,
+    store: Store,
+    metrics: Arc<Metrics>,
+    budgets: Mutex<Budgets>,
+    conditions: Mutex<Conditions>,
+    knowledge: Arc<Mutex<Knowledge>>,
+    flights: Mutex<HashMap<Sought, watch::Receiver<Option<Landed>>>>,
+}
+
+/// Why a look-up was not answered with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrontError {
+    /// The Harbor or the project is not in the configuration.
+    NotAllowed(NotAllowed),
+    /// Harbor's upstream has no such manifest.
+    Missing,
+    /// Not now. The warmer looks it up by itself.
+    Deferred(Deferral),
+    /// Harbor answered with an error; a sentence.
+    Failed(String),
+}
+
+/// Why a look-up was deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferral {
+    /// The user's look-ups have waited enough lately.
+    BudgetSpent,
+    /// Harbor, or the project's upstream, has been slow or down.
+    Troubled,
+    /// Harbor didn't answer within the wait.
+    WaitedInVain,
+    /// Harbor's upstream does not answer.
+    UpstreamSilent,
+}
+
+impl fmt::Display for FrontError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAllowed(error) => error.fmt(f),
+            Self::Missing => f.write_str("Harbor's upstream has no such tag or manifest"),
+            Self::Deferred(deferral) => write!(f, "deferred: {deferral}; the warmer resolves the image by itself"),
+            Self::Failed(why) => write!(f, "{why}; the warmer tries again by itself"),
+        }
+    }
+}
+
+impl std::error::Error for FrontError {}
+
+impl fmt::Display for Deferral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BudgetSpent => "look-ups have waited long enough for now",
+            Self::Troubled => "Harbor has been slow or down",
+            Self::WaitedInVain => "Harbor is slow to answer",
+            Self::UpstreamSilent => "Harbor's upstream does not answer",
+        })
+    }
+}
+
+/// What is looked up. Equal ones share a relay.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Sought {
+    Head(HarborImage, TagOrDigest),
+    Body(HarborImage, Digest),
+}
+
+/// What a look-up found.
+#[derive(Clone)]
+enum Found {
+    Head(ManifestHead),
+    Body(ManifestBody),
+    Missing,
+}
+
+/// How a relay ended.
+type Landed = Result<Found, Arc<RelayError>>;
+
+impl Front {
+    /// A front that knows nothing yet.
+    pub fn new(config: &config::Front, harbors: Arc<Harbors>, store: Store, metrics: Arc<Metrics>) -> Self {
+        let rules = Rules { wait: config.wait, capacity: config.budget, window: config.budget_window };
+        Self {
+            wait: config.wait,
+            harbors,
+            store,
+            metrics,
+            budgets: Mutex::new(Budgets::new(rules)),
+            conditions: Mutex::default(),
+            knowledge: Arc::new(Mutex::new(Knowledge::new(config.cache_for))),
+            flights: Mutex::default(),
+        }
+    }
+
+    /// HEAD of a manifest, by tag or by digest.
+    ///
+    /// # Errors
+    /// See [`FrontError`].
+    pub async fn head(
+        self: &Arc<Self>,
+        payer: &Payer,
+        image: &HarborImage,
+        reference: &TagOrDigest,
+    ) -> Result<ManifestHead, FrontError> {
+        match self.look_up(payer, Sought::Head(image.clone(), reference.clone())).await? {
+            Found::Head(head) => Ok(head),
+            Found::Missing | Found::Body(_) => Err(FrontError::Missing),
+        }
+    }
+
+    /// GET of a manifest by digest: Harbor's exact bytes. By tag it isn't offered, since a GET by tag makes Harbor keep
+    /// an index without its tag for 7 days.
+    ///
+    /// # Errors
+    /// See [`FrontError`].
+    pub async fn get(
+        self: &Arc<Self>,
+        payer: &Payer,
+        image: &HarborImage,
+        digest: Digest,
+    ) -> Result<ManifestBody, FrontError> {
+        match self.look_up(payer, Sought::Body(image.clone(), digest)).await? {
+            Found::Body(body) => Ok(body),
+            Found::Missing | Found::Head(_) => Err(FrontError::Missing),
+        }
+    }
+
+    /// Whether a look-up of this image by this user would be answered by more than "deferred" as far as can be told:
+    /// what a receipt says to the policy.
+    pub fn invites(&self, payer: &Payer, image: &HarborImage, now: Timestamp) -> bool {
+        !lock(&self.conditions).is_troubled(image) && lock(&self.budgets).has_left(payer, now)
+    }
+
+    /// The root that the platform manifest of a resolved hand-off belongs to, as far as look-ups have shown it. That is
+    /// how the policy came to the manifest, so as a rule they have.
+    pub fn known_root(&self, hand_off: &HandOff, now: Timestamp) -> Option<Digest> {
+        match &hand_off.subject {
+            Subject::Tag(_) | Subject::Pin { .. } => None,
+            Subject::Layers { child, tag } => {
+                lock(&self.knowledge).root_of_layers(&hand_off.image, *child, tag.as_ref(), now)
+            }
+        }
+    }
+
+    /// The digest that a tag has, and when Harbor said so: its window of 600 s for the tag began then.
+    pub fn known_tag(&self, image: &HarborImage, tag: &Tag, now: Timestamp) -> Option<(Digest, Timestamp)> {
+        lock(&self.knowledge).tag(image, tag, now)
+    }
+
+    /// A manifest's bytes and media type, and when it was read through exactly this project: Harbor's clocks began
+    /// then. What was read through the project's second one is known under that one's name.
+    pub fn known_manifest(
+        &self,
+        image: &HarborImage,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Option<(Bytes, String, Timestamp)> {
+        let (at, body) = lock(&self.knowledge).body(image, digest, now)?;
+        Some((body.bytes, body.media_type, at))
+    }
+
+    /// The root of a child manifest, as far as indexes were read through the front.
+    pub fn root_of_child(&self, image: &HarborImage, child: Digest) -> Option<Digest> {
+        lock(&self.knowledge).root_of_child(image, child)
+    }
+
+    /// A manifest's bytes, however long Harbor takes, for one who has time: no budget is spent.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) async fn read(&self, image: &HarborImage, digest: Digest) -> Result<Bytes, String> {
+        let relay = self.relay(image).map_err(|error| error.to_string())?;
+        match relay.body(image, digest).await {
+            Ok(Seen::There(body)) => Ok(body.bytes),
+            Ok(Seen::Missing) => Err(FrontError::Missing.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn look_up(self: &Arc<Self>, payer: &Payer, sought: Sought) -> Result<Found, FrontError> {
+        let answer = self.find(payer, sought).await;
+        let outcome = match &answer {
+            Ok((_, outcome)) => *outcome,
+            Err(FrontError::Missing) => FrontOutcome::Missing,
+            Err(FrontError::Deferred(_)) => FrontOutcome::Deferred,
+            Err(FrontError::NotAllowed(_) | FrontError::Failed(_)) => FrontOutcome::Failed,
+        };
+        self.metrics.front_answered(outcome);
+        answer.map(|(found, _)| found)
+    }
+
+    async fn find(self: &Arc<Self>, payer: &Payer, sought: Sought) -> Result<(Found, FrontOutcome), FrontError> {
+        let relay = self.relay(sought.image()).map_err(FrontError::NotAllowed)?;
+        let now = clock::now();
+        if let Some(found) = self.known(&sought, &relay, now) {
+            return match found {
+                Found::Missing => Err(FrontError::Missing),
+                found => Ok((found, FrontOutcome::Cached)),
+            };
+        }
+        // Only a HEAD is harmless enough to be asked for the sake of asking: a GET starts Harbor's clocks.
+        let may_probe = matches!(sought, Sought::Head(..));
+        let passage = lock(&self.conditions).admit(sought.image(), may_probe, now);
+        match passage {
+            Passage::Defer => return Err(FrontError::Deferred(Deferral::Troubled)),
+            Passage::Probe => {
+                let image = sought.image().clone();
+                let flight = self.fly(sought, relay);
+                // What doesn't fly can't land, and the next probe waits for this one's landing.
+                if flight.is_none_or(|flight| flight.borrow().is_some()) {
+                    lock(&self.conditions).give_up_probe(&image);
+                }
+                return Err(FrontError::Deferred(Deferral::Troubled));
+            }
+            Passage::Wait => {}
+        }
+        let allowance = Allowance::begin(self, payer, now).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
+        let mut flight = self.fly(sought, relay).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
+        let landed = match tokio::time::timeout(allowance.granted, flight.wait_for(Option::is_some)).await {
+            Ok(Ok(landed)) => landed.clone(),
+            // The relay panicked, which its own guard has cleaned up after.
+            Ok(Err(_)) => None,
+            Err(_) => return Err(FrontError::Deferred(Deferral::WaitedInVain)),
+        };
+        match landed {
+            Some(Ok(Found::Missing)) => Err(FrontError::Missing),
+            Some(Ok(found)) => Ok((found, FrontOutcome::Relayed)),
+            Some(Err(error)) => Err(match &*error {
+                RelayError::UpstreamSilent => FrontError::Deferred(Deferral::UpstreamSilent),
+                error => FrontError::Failed(error.to_string()),
+            }),
+            None => Err(FrontError::Failed("the look-up broke off".to_owned())),
+        }
+    }
+
+    fn relay(&self, image: &HarborImage) -> Result<Relay, NotAllowed> {
+        let (client, project) = self.harbors.entry(image)?;
+        Ok(Relay {
+            client: client.clone(),
+            project: project.clone(),
+            store: self.store.clone(),
+            knowledge: Arc::clone(&self.knowledge),
+        })
+    }
+
+    /// What needs no asking.
+    fn known(&self, sought: &Sought, relay: &Relay, now: Timestamp) -> Option<Found> {
+        let mut knowledge = lock(&self.knowledge);
+        match sought {
+            Sought::Head(image, reference) => knowledge.head(image, reference, now).map(|seen| match seen {
+                Seen::There(head) => Found::Head(head),
+                Seen::Missing => Found::Missing,
+            }),
+            Sought::Body(image, digest) => {
+                let through = relay.project.resolve_through.as_ref();
+                let second = through.map(|project| HarborImage { project: project.clone(), ..image.clone() });
+                let body = knowledge
+                    .body(image, *digest, now)
+                    .or_else(|| second.and_then(|second| knowledge.body(&second, *digest, now)));
+                if let Some((_, body)) = body {
+                    return Some(Found::Body(body));
+                }
+                let head = knowledge.head(image, &TagOrDigest::Digest(*digest), now);
+                (head == Some(Seen::Missing)).then_some(Found::Missing)
+            }
+        }
+    }
+
+    /// Joins the relay of the same thing that is under way, or starts one. None where too many are.
+    fn fly(self: &Arc<Self>, sought: Sought, relay: Relay) -> Option<watch::Receiver<Option<Landed>>> {
+        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(&sought) {
+            return Some(flight.clone());
+        }
+        // One may have landed since this look-up began.
+        if let Some(found) = self.known(&sought, &relay, clock::now()) {
+            return Some(watch::channel(Some(Ok(found))).1);
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return None;
+        }
+        let (landing, flight) = watch::channel(None);
+        flights.insert(sought.clone(), flight.clone());
+        drop(flights);
+        let flying = Flying { front: Arc::clone(self), sought, manner: Manner::Troubled };
+        tokio::spawn(async move {
+            let mut flying = flying;
+            let started = Instant::now();
+            let landed = flying.sought.relay(&relay).await;
+            let late = started.elapsed() > flying.front.wait;
+            flying.manner =
+                if late || landed.as_ref().is_err_and(is_trouble) { Manner::Troubled } else { Manner::Promptly };
+            if let Err(error) = &landed {
+                tracing::debug!(image.repository = %flying.sought.image(), error = %error, "a look-up failed");
+            }
+            // Knowledge is in place, so those who come from here on find it there.
+            drop(flying);
+            landing.send_replace(Some(landed.map_err(Arc::new)));
+        });
+        Some(flight)
+    }
+}
+
+impl Sought {
+    fn image(&self) -> &HarborImage {
+        match self {
+            Self::Head(image, _) | Self::Body(image, _) => image,
+        }
+    }
+
+    async fn relay(&self, relay: &Relay) -> Result<Found, RelayError> {
+        Ok(match self {
+            Self::Head(image, reference) => match relay.head(image, reference).await? {
+                Seen::There(head) => Found::Head(head),
+                Seen::Missing => Found::Missing,
+            },
+            Self::Body(image, digest) => match relay.body(image, *digest).await? {
+                Seen::There(body) => Found::Body(body),
+                Seen::Missing => Found::Missing,
+            },
+        })
+    }
+}
+
+/// Whether an error means that the next look-up will fare no better.
+fn is_trouble(error: &RelayError) -> bool {
+    match error {
+        RelayError::Harbor(error) => match error.class() {
+            AnswerClass::RateLimited | AnswerClass::ServerError | AnswerClass::Timeout | AnswerClass::Unreachable => {
+                true
+            }
+            AnswerClass::MissingTag
+            | AnswerClass::MissingBlob
+            | AnswerClass::NotFoundAmbiguous
+            | AnswerClass::UpstreamSilent
+            | AnswerClass::Unauthorized
+            | AnswerClass::Forbidden
+            | AnswerClass::UpstreamRefused
+            | AnswerClass::PolicyRefused
+            | AnswerClass::Invalid => false,
+        },
+        RelayError::UpstreamSilent | RelayError::Store(_) => false,
+    }
+}
+
+/// A relay under way. Dropped when it lands, however it does.
+struct Flying {
+    front: Arc<Front>,
+    sought: Sought,
+    manner: Manner,
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        lock(&self.front.conditions).observe(self.sought.image(), self.manner);
+        lock(&self.front.flights).remove(&self.sought);
+    }
+}
+
+/// The waiting that one look-up was granted. It ends when this is dropped, also when the client goes away.
+struct Allowance<'a> {
+    front: &'a Front,
+    payer: &'a Payer,
+    granted: Duration,
+}
+
+impl<'a> Allowance<'a> {
+    fn begin(front: &'a Front, payer: &'a Payer, now: Timestamp) -> Option<Self> {
+        let granted = lock(&front.budgets).begin(payer, now)?;
+        Some(Self { front, payer, granted })
+    }
+}
+
+impl Drop for Allowance<'_> {
+    fn drop(&mut self) {
+        lock(&self.front.budgets).end(self.payer, clock::now());
+    }
+}
+
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
