@@ -110,13 +110,16 @@ impl Harbor {
 
     fn may_pull(&self, caller: &Caller, repository: &str) -> bool {
         let project = repository.split('/').next().unwrap_or_default();
-        let public = self.store.read(|tables| tables.projects.get(project).is_some_and(|known| known.spec.public));
         match &caller.identity {
             Identity::Token(token) => token.repositories.iter().any(|granted| granted == repository),
             Identity::Anonymous | Identity::Admin | Identity::Robot(_) => {
-                public || caller.may(Right::RepositoryPull, Some(project))
+                self.is_public(project) || caller.may(Right::RepositoryPull, Some(project))
             }
         }
+    }
+
+    fn is_public(&self, project: &str) -> bool {
+        self.store.read(|tables| tables.projects.get(project).is_some_and(|known| known.spec.public))
     }
 
     /// `GET /service/token`: anyone gets a token, it may just not be good for anything.
@@ -144,7 +147,12 @@ impl Harbor {
 
     /// A call of `/api/v2.0`: 401 without good credentials, 403 without the right.
     pub(crate) fn check_api(&self, caller: &Caller, right: Right, project: Option<&str>) -> Result<(), HarborError> {
-        if caller.may(right, project) {
+        // Anyone may look at a public project.
+        let looks = matches!(
+            right,
+            Right::ArtifactRead | Right::ArtifactList | Right::TagList | Right::RepositoryList | Right::ProjectRead
+        );
+        if caller.may(right, project) || (looks && project.is_some_and(|project| self.is_public(project))) {
             return Ok(());
         }
         match caller.identity {

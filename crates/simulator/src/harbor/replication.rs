@@ -111,6 +111,8 @@ pub(crate) struct Execution {
     pub(crate) trigger: &'static str,
     pub(crate) started: Duration,
     pub(crate) ended: Option<Duration>,
+    /// It failed as a whole, whatever its tasks did.
+    pub(crate) failed: bool,
     pub(crate) status_text: String,
     pub(crate) tasks: Vec<Task>,
 }
@@ -208,15 +210,27 @@ impl Harbor {
                 trigger,
                 started,
                 ended: None,
+                failed: false,
                 status_text: String::new(),
                 tasks: Vec::new(),
             };
             tables.executions.insert(id, execution);
             id
         });
+        if body.single_active_replication && self.has_active_execution(policy_id, id) {
+            self.end_execution(id, true, "Execution skipped: active replication still in progress.");
+            return id;
+        }
         let harbor = Arc::clone(self);
         self.job_service.spawn(async move { harbor.run_execution(id, &body, resource).await });
         id
+    }
+
+    fn has_active_execution(&self, policy_id: u64, but: u64) -> bool {
+        self.store.read(|tables| {
+            let mut others = tables.executions.values().filter(|it| it.policy_id == policy_id && it.id != but);
+            others.any(|execution| execution.ended.is_none())
+        })
     }
 
     async fn run_execution(self: &Arc<Self>, id: u64, body: &PolicyBody, resource: Option<Resource>) {
@@ -226,14 +240,14 @@ impl Harbor {
             None => self.matching_resources(body),
         };
         if resources.is_empty() {
-            return self.end_execution(id, "no resources need to be replicated");
+            return self.end_execution(id, false, "no resources need to be replicated");
         }
         let mut planned = Vec::new();
         for resource in resources {
             let replace_count = body.dest_namespace_replace_count.unwrap_or(-1);
             match destination(&resource.repository, &body.dest_namespace, replace_count) {
                 Ok(to) => planned.push((resource, to)),
-                Err(message) => return self.end_execution(id, &message),
+                Err(message) => return self.end_execution(id, true, &message),
             }
         }
         let target = body.dest_registry.as_ref().map_or(0, |registry| registry.id);
@@ -246,7 +260,7 @@ impl Harbor {
             });
         }
         futures_util::future::join_all(running).await;
-        self.end_execution(id, "");
+        self.end_execution(id, false, "");
     }
 
     /// `FetchArtifacts`: the repositories that pass the name filter, their artifacts that no index refers to, and of
@@ -403,11 +417,12 @@ impl Harbor {
         });
     }
 
-    fn end_execution(&self, id: u64, status_text: &str) {
+    fn end_execution(&self, id: u64, failed: bool, status_text: &str) {
         let now = self.clock.now();
         self.store.write(|tables| {
             if let Some(execution) = tables.executions.get_mut(&id) {
                 execution.ended = Some(now);
+                execution.failed = failed;
                 status_text.clone_into(&mut execution.status_text);
             }
         });

@@ -94,7 +94,7 @@ pub(super) fn answer(
                 .read(|tables| tables.policies.get(&start.policy_id).map(|policy| policy.body.enabled))
                 .ok_or_else(|| policy_not_found(&start.policy_id.to_string()))?;
             if !enabled {
-                return Err(HarborError::bad_request(format!("the policy {} is disabled", start.policy_id)));
+                return Err(HarborError::precondition_failed(format!("the policy {} is disabled", start.policy_id)));
             }
             let id = harbor
                 .start_replication(start.policy_id)
@@ -191,7 +191,7 @@ fn execution_json(harbor: &Harbor, execution: &Execution, lag: Duration) -> Valu
     let shown_from = execution.ended.map(|ended| if execution.tasks.is_empty() { ended } else { ended + lag });
     let status = match shown_from {
         Some(from) if from <= harbor.clock.now() => {
-            if count(TaskStatus::Failed) == 0 {
+            if count(TaskStatus::Failed) == 0 && !execution.failed {
                 "Succeed"
             } else {
                 "Failed"
@@ -199,13 +199,14 @@ fn execution_json(harbor: &Harbor, execution: &Execution, lag: Duration) -> Valu
         }
         Some(_) | None => "InProgress",
     };
+    let shown_end = execution.ended.filter(|_| status != "InProgress");
     json!({
         "id": execution.id,
         "policy_id": execution.policy_id,
         "status": status,
         "trigger": execution.trigger,
         "start_time": harbor.clock.timestamp(execution.started),
-        "end_time": execution.ended.map(|at| harbor.clock.timestamp(at)),
+        "end_time": shown_end.map_or_else(no_time, |at| harbor.clock.timestamp(at)),
         "status_text": execution.status_text,
         "total": execution.tasks.len(),
         "failed": count(TaskStatus::Failed),
@@ -226,6 +227,11 @@ fn task_json(harbor: &Harbor, execution: u64, task: &Task) -> Value {
         "src_resource": task.source,
         "dst_resource": task.destination,
         "start_time": harbor.clock.timestamp(task.started),
-        "end_time": task.ended.map(|at| harbor.clock.timestamp(at)),
+        "end_time": task.ended.map_or_else(no_time, |at| harbor.clock.timestamp(at)),
     })
+}
+
+/// How Go prints a time that isn't set.
+fn no_time() -> String {
+    "0001-01-01T00:00:00.000Z".to_owned()
 }

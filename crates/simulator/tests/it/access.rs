@@ -56,6 +56,9 @@ async fn a_public_project_is_pulled_with_an_anonymous_token() {
     let answer = json(lab.client.get(service).send().await.unwrap()).await;
     let answer = lab.client.head(&path).bearer_auth(answer["token"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
+    let shown = lab.client.get(format!("{url}/api/v2.0/projects/proxy")).send().await.unwrap();
+    assert_eq!(shown.status(), 200, "and anyone may look at it");
+    assert_eq!(lab.client.get(format!("{url}/api/v2.0/projects/resolve")).send().await.unwrap().status(), 401);
 }
 
 #[tokio::test]

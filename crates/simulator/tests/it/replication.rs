@@ -172,6 +172,30 @@ async fn a_wide_policy_moves_other_tags_and_spoils_the_record_of_a_tag_that_move
 }
 
 #[tokio::test]
+async fn a_single_active_policy_and_a_disabled_one_refuse_to_start() {
+    let mut lab = Lab::start().await;
+    let image = lab.simulator.upstream().push(measured_image().layer_sizes([4096]).platforms([AMD64]));
+    warm_all(&lab, &image).await;
+    let mut body = policy("manual", "proxy/library/app", "1.0");
+    body["single_active_replication"] = json!(true);
+    let location = create(&mut lab, &body).await;
+    // Nothing that the target needs arrives while the first one runs.
+    lab.simulator.upstream().latency(Duration::from_secs(200));
+    let first = start(&mut lab, &location).await;
+    let second = start(&mut lab, &location).await;
+    let (_, shown) = lab.get_json(&second).await;
+    assert_eq!(shown["status"], "Failed");
+    assert_eq!(shown["status_text"], "Execution skipped: active replication still in progress.");
+    lab.simulator.upstream().latency(Duration::ZERO);
+    let (shown, _) = finished(&lab, &first).await;
+    assert_eq!(shown["status"], "Succeed");
+    body["enabled"] = json!(false);
+    assert_eq!(lab.send_json(Method::PUT, &location, &body).await.status(), 200);
+    let id: u64 = location.rsplit('/').next().unwrap().parse().unwrap();
+    assert_eq!(lab.send_json(Method::POST, EXECUTIONS, &json!({"policy_id": id})).await.status(), 412);
+}
+
+#[tokio::test]
 async fn one_refused_tag_fails_the_task_although_another_arrives() {
     let mut lab = Lab::start().await;
     let image = lab.simulator.upstream().push(measured_image().single_manifest().layer_sizes([4096]));
