@@ -40,6 +40,8 @@ pub struct Config {
     pub rules: RuleSet,
     /// The platforms that `warm` and `plan` on the command line ask for.
     pub platforms: Platforms,
+    /// Images that are kept warm whether or not a workload asks for them, as a workload would write them.
+    pub pinned: Vec<String>,
 }
 
 /// The registry port.
@@ -180,6 +182,9 @@ pub struct Project {
     pub complete_index: bool,
     /// A second proxy project of the same endpoint through which indexes are read.
     pub resolve_through: Option<ProjectName>,
+    /// How long after it was last pulled an image that is still asked for is pulled again, so that the project's
+    /// retention rule keeps it: half of the rule's time. None leaves images to the rule.
+    pub keep_warm_every: Option<Duration>,
 }
 
 /// How blobs are asked for.
@@ -215,10 +220,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replication {
     /// A policy of the warmer's own: its filters are set to exactly what is due before each start.
-    Own {
-        /// The policy's name in Harbor.
-        policy: String,
-    },
+    Own(OwnPolicy),
     /// Somebody else's policy, started as it is.
     Existing {
         /// The policy's name in Harbor.
@@ -226,70 +228,15 @@ pub enum Replication {
     },
 }
 
-/// One mistake in the document.
+/// A replication policy that is the warmer's alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The line, from 1. For a missing key the map that it is missing from.
-    pub line: u64,
-    /// The column, from 1, in characters.
-    pub column: u64,
-    /// The key, as a path from the top, such as `harbors.main.url`; empty for a syntax error.
-    pub path: String,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "line {}: {}: {}", self.line, self.path, self.message)
-        }
-    }
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read the configuration {}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file says something that can't be.
-    #[error("{}", mistakes_text(.path, .mistakes))]
-    Mistaken {
-        /// The file.
-        path: PathBuf,
-        /// Every mistake, by line.
-        mistakes: Vec<Mistake>,
-    },
-}
-
-fn mistakes_text(path: &Path, mistakes: &[Mistake]) -> String {
-    let count = match mistakes.len() {
-        1 => "1 mistake".to_owned(),
-        count => format!("{count} mistakes"),
-    };
-    let mut text = format!("{count} in the configuration {}", path.display());
-    for mistake in mistakes {
-        text.push_str(&format!("\n  {}", mistake.to_string().replace('\n', "\n  ")));
-    }
-    text
-}
-
-/// Reads the configuration file.
-///
-/// # Errors
-/// [`ConfigError`], whose text holds every mistake on a line of its own.
-pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let directory = path.parent().unwrap_or(Path::new(""));
-    document::parse(&text, directory).map_err(|mistakes| ConfigError::Mistaken { path: path.to_owned(), mistakes })
+pub struct OwnPolicy {
+    /// Its name in Harbor. Created where there is none.
+    pub name: String,
+    /// The name of Harbor's registry endpoint that it copies to; needed where the policy is to be created.
+    pub registry: Option<String>,
+    /// The namespace at the target; with none the target's repository is `<project>/<repository>`.
+    pub dest_namespace: Option<String>,
+    /// How many leading parts of the path the namespace replaces; none leaves it to Harbor (all but the last).
+    pub dest_namespace_replace_count: Option<i8>,
 }

@@ -11,6 +11,7 @@
 mod next;
 mod observe;
 mod phase;
+mod replication;
 mod tags;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use next::{Next, Step, Waiting};
 pub use observe::Observation;
+pub use replication::ReplicationOutcome;
 pub use tags::TagStatus;
 
 use crate::attempts::Attempts;
@@ -46,6 +48,12 @@ pub struct Image {
     pub(crate) blobs: BTreeMap<Digest, BlobState>,
     /// The tags that were asked for.
     pub(crate) tags: BTreeMap<Tag, TagState>,
+    /// Its tags on their way to targets.
+    #[serde(default)]
+    pub(crate) replications: Vec<ReplicationState>,
+    /// When it was last pulled to be kept, or first complete.
+    #[serde(default)]
+    pub(crate) kept: Option<Timestamp>,
     /// When it was first asked for since it was last finished.
     pub(crate) opened: Timestamp,
     /// What was verified before this moment counts as hearsay: the image was asked for again.
@@ -147,6 +155,12 @@ pub(crate) struct BlobState {
     pub(crate) checked: Option<Timestamp>,
     /// How often Harbor was asked to fetch it.
     pub(crate) asks: u32,
+    /// Its tags on their way to targets.
+    #[serde(default)]
+    pub(crate) replications: Vec<ReplicationState>,
+    /// When it was last pulled to be kept, or first complete.
+    #[serde(default)]
+    pub(crate) kept: Option<Timestamp>,
     /// When it was first asked for since it was last seen there.
     pub(crate) first_asked: Option<Timestamp>,
     /// When it was last asked for.
@@ -171,6 +185,27 @@ pub(crate) struct TagState {
     pub(crate) checked: Option<Timestamp>,
     /// Harbor's record may not be read.
     pub(crate) unreadable: bool,
+}
+
+/// What was seen of one tag on its way to one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReplicationState {
+    /// The tag.
+    pub(crate) tag: Tag,
+    /// Where to.
+    pub(crate) target: TargetName,
+    /// The execution under way, by Harbor's number.
+    pub(crate) execution: Option<i64>,
+    /// When that was started.
+    pub(crate) started: Option<Timestamp>,
+    /// When it was last looked at.
+    pub(crate) looked: Option<Timestamp>,
+    /// When an execution that was started after the tag was recorded ended well.
+    pub(crate) succeeded: Option<Timestamp>,
+    /// It failed together with other tags, so it goes by itself now.
+    pub(crate) alone: bool,
+    /// Failures to get it there.
+    pub(crate) attempts: Attempts,
 }
 
 /// Why an image is a dead letter.
@@ -222,6 +257,8 @@ impl Image {
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
             tags: BTreeMap::new(),
+            replications: Vec::new(),
+            kept: None,
             opened: now,
             verify_since: now,
             warm_at: None,

@@ -4,8 +4,10 @@
 //! attempt of any image: the project is paused and probed. [`Health`] is pure; it lives in memory only, since after a
 //! restart the first request tells the same again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use harbor_warmer_protocol::TargetName;
 
 use crate::clock::Timestamp;
 use crate::config::{HarborKind, Transfer};
@@ -26,8 +28,15 @@ pub struct Project {
     pub timers: Timers,
     /// How long an image may fail before it is a dead letter.
     pub give_up_after: Duration,
+    /// The targets that its Harbor replicates to.
+    pub targets: Vec<TargetName>,
+    /// How long after it was last pulled an image is pulled again, so that Harbor's retention keeps it; none for a
+    /// project whose images are left to it.
+    pub keep_warm_every: Option<Duration>,
     /// Whether work may go on.
     pub pause: Option<Pause>,
+    /// Harbor or its upstream limits requests: what nobody waits for is left for later.
+    pub strained: bool,
 }
 
 /// Work on a project stands still.
@@ -42,46 +51,105 @@ pub struct Pause {
 /// How one answer bears on the whole project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bearing {
-    /// A request was served.
+    /// A request that needs Harbor, its credentials and its upstream was served.
     Served,
+    /// A blob arrived in Harbor's storage.
+    Stored,
     /// Nothing of this project can be served until somebody mends it.
     Refused,
     /// Harbor or its upstream does not answer. One image may be at fault, many are not.
     Silent,
+    /// Harbor or its upstream asks for fewer requests.
+    Limited,
+    /// Harbor takes blobs and does not keep them: a quota is used up, or Harbor is read-only.
+    StorageRefused,
+}
+
+/// Why a project is paused. Each cause has its own probes, and its own cure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Credentials, rights, the project itself.
+    Refused,
+    /// Harbor or its upstream is down.
+    Silent,
+    /// Rate limits.
+    Limited,
+    /// Quota, read-only mode.
+    StorageRefused,
 }
 
 /// Whether work on a project may go on, as its answers show.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    pause: Option<Pause>,
-    /// Probes in a row that found it still paused.
-    probes: u32,
+    pauses: BTreeMap<Cause, Probed>,
     /// Repositories whose requests met silence since anything was last served.
     silent: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Probed {
+    pause: Pause,
+    /// Probes in a row that found the cause still there.
+    probes: u32,
 }
 
 /// So many different repositories meet silence before the project counts as down. One alone may be at fault itself:
 /// Docker Hub answers 401 for a repository that does not exist, and Harbor can't tell that from an upstream failure.
 const SILENT_REPOSITORIES: usize = 3;
 
-const FIRST_PROBE: Duration = Duration::from_secs(5);
-const LONGEST_BETWEEN_PROBES: Duration = Duration::from_secs(300);
+impl Cause {
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::Limited => "rate_limited",
+            Self::StorageRefused => "storage_refused",
+        }
+    }
+
+    /// The wait before the first probe, and the longest between two.
+    fn probe_waits(self) -> (Duration, Duration) {
+        const MINUTE: u64 = 60;
+        match self {
+            Self::Refused | Self::Silent => (Duration::from_secs(5), Duration::from_secs(5 * MINUTE)),
+            // Docker Hub counts pulls over hours; a Harbor with a limit of connections has room again in a moment.
+            Self::Limited => (Duration::from_secs(2), Duration::from_secs(30 * MINUTE)),
+            // A probe is a whole transfer that is thrown away, if nobody has made room.
+            Self::StorageRefused => (Duration::from_secs(MINUTE), Duration::from_secs(30 * MINUTE)),
+        }
+    }
+}
 
 impl Health {
-    /// Why the project is paused, if it is. Past [`Pause::probe_at`] requests may find out.
+    /// Why the project is paused, if it is. Past [`Pause::probe_at`] requests may find out. Of several causes, the one
+    /// that is looked at last.
     pub fn pause(&self) -> Option<&Pause> {
-        self.pause.as_ref()
+        self.pauses.values().map(|probed| &probed.pause).max_by_key(|pause| pause.probe_at)
+    }
+
+    /// Every cause with its pause.
+    pub fn causes(&self) -> impl Iterator<Item = (Cause, &Pause)> {
+        self.pauses.iter().map(|(cause, probed)| (*cause, &probed.pause))
     }
 
     /// Takes in what an answer for `repository` means for the project. `reason` is the answer in a sentence.
     pub fn observe(&mut self, bearing: Bearing, repository: &str, reason: &str, now: Timestamp) {
         match bearing {
-            Bearing::Served => *self = Self::default(),
-            Bearing::Refused => self.paused(reason, now),
+            Bearing::Served => {
+                self.pauses.retain(|cause, _| *cause == Cause::StorageRefused);
+                self.silent.clear();
+            }
+            Bearing::Stored => {
+                self.pauses.remove(&Cause::StorageRefused);
+            }
+            Bearing::Refused => self.paused(Cause::Refused, reason, now),
+            Bearing::Limited => self.paused(Cause::Limited, reason, now),
+            Bearing::StorageRefused => self.paused(Cause::StorageRefused, reason, now),
             Bearing::Silent => {
                 self.silent.insert(repository.to_owned());
-                if self.silent.len() >= SILENT_REPOSITORIES || self.pause.is_some() {
-                    self.paused(reason, now);
+                if self.silent.len() >= SILENT_REPOSITORIES || self.pauses.contains_key(&Cause::Silent) {
+                    self.paused(Cause::Silent, reason, now);
                 }
                 while self.silent.len() > SILENT_REPOSITORIES {
                     self.silent.pop_first();
@@ -90,14 +158,17 @@ impl Health {
         }
     }
 
-    fn paused(&mut self, reason: &str, now: Timestamp) {
-        // Answers to requests that were under way when the pause began are no probes of it.
-        if self.pause.as_ref().is_some_and(|pause| now < pause.probe_at) {
-            return;
-        }
-        let wait = FIRST_PROBE.saturating_mul(1 << self.probes.min(8)).min(LONGEST_BETWEEN_PROBES);
-        self.probes = self.probes.saturating_add(1);
-        self.pause = Some(Pause { reason: reason.to_owned(), probe_at: now + wait });
+    fn paused(&mut self, cause: Cause, reason: &str, now: Timestamp) {
+        let probes = match self.pauses.get(&cause) {
+            // Answers to requests that were under way when the pause began are no probes of it.
+            Some(probed) if now < probed.pause.probe_at => return,
+            Some(probed) => probed.probes.saturating_add(1),
+            None => 0,
+        };
+        let (first, longest) = cause.probe_waits();
+        let wait = first.saturating_mul(1 << probes.min(12)).min(longest);
+        let pause = Pause { reason: reason.to_owned(), probe_at: now + wait };
+        self.pauses.insert(cause, Probed { pause, probes });
     }
 }
 
@@ -153,5 +224,27 @@ mod tests {
         health.observe(Bearing::Silent, "b", "the upstream does not answer", START);
         health.observe(Bearing::Silent, "c", "the upstream does not answer", START);
         assert!(health.pause().is_some());
+    }
+
+    #[test]
+    fn a_full_storage_stays_a_pause_until_a_blob_is_stored_whatever_else_is_served() {
+        let mut health = Health::default();
+        health.observe(Bearing::StorageRefused, "a", "the quota is used up", START);
+        health.observe(Bearing::Served, "a", "", START);
+        assert!(health.pause().is_some());
+        health.observe(Bearing::Stored, "a", "", START);
+        assert_eq!(health.pause(), None);
+    }
+
+    #[test]
+    fn pauses_for_rate_limits_grow_to_half_an_hour() {
+        let mut health = Health::default();
+        let mut now = START;
+        for _ in 0..20 {
+            health.observe(Bearing::Limited, "a", "429", now);
+            now = health.pause().unwrap().probe_at;
+        }
+        health.observe(Bearing::Limited, "a", "429", now);
+        assert_eq!(health.pause().unwrap().probe_at.since(now), seconds(1800));
     }
 }

@@ -8,7 +8,7 @@ use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName};
 
 use crate::clock::Timestamp;
 use crate::config::{Config, HarborKind, Transfer};
-use crate::project::{Bearing, Health, Pause, Project};
+use crate::project::{Bearing, Cause, Health, Pause, Project};
 use crate::timers::Timers;
 
 /// Every allowed project. One is shared by all who ask or tell about them.
@@ -21,6 +21,12 @@ impl Projects {
     pub fn new(config: &Config) -> Self {
         let mut projects = BTreeMap::new();
         for (harbor_name, harbor) in &config.harbors {
+            let targets: Vec<_> = config
+                .targets
+                .iter()
+                .filter(|(_, target)| target.harbor == *harbor_name)
+                .map(|(name, _)| name.clone())
+                .collect();
             for (project_name, project) in &harbor.projects {
                 let terms = Project {
                     kind: harbor.kind,
@@ -29,7 +35,10 @@ impl Projects {
                     resolves_through: project.resolve_through.is_some(),
                     timers: Timers::scaled_by(harbor.time_scale),
                     give_up_after: config.queue.give_up_after,
+                    targets: targets.clone(),
+                    keep_warm_every: project.keep_warm_every,
                     pause: None,
+                    strained: false,
                 };
                 projects.insert((harbor_name.clone(), project_name.clone()), (terms, Mutex::default()));
             }
@@ -44,7 +53,8 @@ impl Projects {
         match self.projects.get(&key) {
             Some((terms, health)) => {
                 let health = health.lock().unwrap_or_else(PoisonError::into_inner);
-                Project { pause: health.pause().cloned(), ..terms.clone() }
+                let strained = health.causes().any(|(cause, _)| cause == Cause::Limited);
+                Project { pause: health.pause().cloned(), strained, ..terms.clone() }
             }
             None => Project {
                 kind: HarborKind::Harbor,
@@ -53,6 +63,9 @@ impl Projects {
                 resolves_through: false,
                 timers: Timers::REAL,
                 give_up_after: Duration::MAX,
+                targets: Vec::new(),
+                keep_warm_every: None,
+                strained: false,
                 pause: Some(Pause {
                     reason: format!("{}/{} is not in the configuration any more", place.harbor, place.project),
                     probe_at: now + Duration::from_secs(300),
@@ -70,13 +83,13 @@ impl Projects {
         }
     }
 
-    /// Every project that is paused, with the reason.
-    pub fn paused(&self) -> Vec<(HarborName, ProjectName, Pause)> {
+    /// Every project, with the causes that pause it.
+    pub fn causes(&self) -> Vec<(HarborName, ProjectName, Vec<Cause>)> {
         self.projects
             .iter()
-            .filter_map(|((harbor, project), (_, health))| {
+            .map(|((harbor, project), (_, health))| {
                 let health = health.lock().unwrap_or_else(PoisonError::into_inner);
-                Some((harbor.clone(), project.clone(), health.pause()?.clone()))
+                (harbor.clone(), project.clone(), health.causes().map(|(cause, _)| cause).collect())
             })
             .collect()
     }

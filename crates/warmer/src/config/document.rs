@@ -17,6 +17,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use harbor_warmer_workload::{Mapping, Reference, RuleSet};
+
 use super::yaml::Document;
 use super::{Config, Mistake};
 use harbors::{read_harbors, written_names};
@@ -67,6 +69,7 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
     let targets = read_targets(&mut top, &names, &known, reading);
     let rules = read_rules(&mut top, &names, &targets, reading);
     let platforms = read_platforms(&mut top, reading);
+    let pinned = read_pinned(&mut top, rules.as_ref(), reading);
     top.finish(reading);
     Some(Config {
         data_dir: data_dir?,
@@ -78,6 +81,7 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
         targets,
         rules: rules?,
         platforms: platforms?,
+        pinned,
     })
 }
 
@@ -96,4 +100,26 @@ fn read_data_dir(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Pat
         return None;
     }
     Some(path)
+}
+
+/// Images that are kept warm: each has to be one that a rule maps.
+fn read_pinned(top: &mut Section<'_>, rules: Option<&RuleSet>, reading: &mut Reading<'_>) -> Vec<String> {
+    let Some(entries) = top.list("pinned", reading) else { return Vec::new() };
+    let mut pinned = Vec::new();
+    for (n, entry) in entries.iter().enumerate() {
+        let path = format!("pinned[{n}]");
+        let Some(text) = entry.as_str() else {
+            reading.mistake(path, "write an image as a workload would, such as docker.io/library/nginx:1.27");
+            continue;
+        };
+        match (text.parse::<Reference>(), rules) {
+            (Err(error), _) => reading.mistake(path, format!("`{text}`: {error}")),
+            (Ok(reference), Some(rules)) => match rules.map(&reference) {
+                Mapping::Mapped(_) => pinned.push(text.to_owned()),
+                _ => reading.mistake(path, format!("`{text}`: no rule maps it to a Harbor")),
+            },
+            (Ok(_), None) => {}
+        }
+    }
+    pinned
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use harbor_warmer_protocol::{Digest, Tag};
+use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::{BlobState, Content, DeadReason, Image, ManifestState, TagStatus};
 use crate::clock::Timestamp;
@@ -19,8 +19,11 @@ pub enum Next {
     WaitUntil(Timestamp, Waiting),
     /// Something can't go on as it is, and counts as a failure: observe it as one, and plan again.
     Stuck(String),
-    /// Everything that was wanted is there.
-    Done,
+    /// Harbor does not keep what it is given. A person mends that for the whole project, so it uses nothing up:
+    /// observe it as Harbor's trouble, and plan again.
+    Refused(String),
+    /// Everything that was wanted is there. With a moment, it is looked at and pulled again then, to be kept.
+    Done(Option<Timestamp>),
     /// Trying again won't help, or has been tried for long enough.
     Dead(DeadReason),
 }
@@ -42,6 +45,8 @@ pub enum Step {
         /// It was read before and Harbor did not record it.
         again: bool,
     },
+    /// GET a recorded platform manifest by digest: Harbor counts it as a pull, and its retention keeps it.
+    Keep(Digest),
     /// Ask whether Harbor has the blob.
     LookForBlob(Digest),
     /// Ask for the blob until its transfer has begun; Harbor goes on by itself.
@@ -62,6 +67,20 @@ pub enum Step {
     LookForArtifact(Digest),
     /// Ask what Harbor has recorded for the tag.
     LookForTag(Tag),
+    /// Start the target's replication for exactly these tags.
+    Replicate {
+        /// Where to.
+        target: TargetName,
+        /// The tags, all of this image.
+        tags: Vec<Tag>,
+    },
+    /// Ask where an execution of the target's replication stands.
+    LookAtExecution {
+        /// Whose.
+        target: TargetName,
+        /// Its number in Harbor.
+        execution: i64,
+    },
 }
 
 /// What an image waits for.
@@ -77,6 +96,10 @@ pub enum Waiting {
     Record,
     /// Harbor records the tag once the index is complete, or its deadline is over.
     Tag(Tag),
+    /// Harbor copies to the target, or will be asked to.
+    Replication(TargetName),
+    /// Harbor or its upstream limits requests, and nobody waits for what is left.
+    Strain,
 }
 
 impl fmt::Display for Step {
@@ -86,11 +109,16 @@ impl fmt::Display for Step {
             Self::ReadRoot { through_project: true } => f.write_str("read the root manifest"),
             Self::ReadRoot { through_project: false } => f.write_str("read the index through the second project"),
             Self::ReadChild { digest, .. } => write!(f, "read the manifest {digest}"),
+            Self::Keep(digest) => write!(f, "pull the manifest {digest} to keep it"),
             Self::LookForBlob(digest) => write!(f, "look for the blob {digest}"),
             Self::TouchBlob { digest, .. } => write!(f, "ask for the blob {digest}"),
             Self::DrainBlob { digest, .. } => write!(f, "read the blob {digest}"),
             Self::LookForArtifact(digest) => write!(f, "look for the artifact {digest}"),
             Self::LookForTag(tag) => write!(f, "look for the tag {tag}"),
+            Self::Replicate { target, .. } => write!(f, "start the replication to {target}"),
+            Self::LookAtExecution { target, execution } => {
+                write!(f, "look at execution {execution} of the replication to {target}")
+            }
         }
     }
 }
@@ -103,6 +131,8 @@ impl fmt::Display for Waiting {
             Self::Blobs => f.write_str("Harbor copies blobs"),
             Self::Record => f.write_str("Harbor has all blobs and has not recorded the artifact yet"),
             Self::Tag(tag) => write!(f, "Harbor has not recorded the tag {tag} yet"),
+            Self::Replication(target) => write!(f, "Harbor replicates to {target}"),
+            Self::Strain => f.write_str("what nobody waits for is left until Harbor's rate limit is over"),
         }
     }
 }
@@ -112,21 +142,22 @@ pub(super) const MOST_NUDGES: u32 = 4;
 
 /// Steps due now and the next moment when there will be some.
 #[derive(Default)]
-struct Plan {
-    steps: Vec<Step>,
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
     wake: Option<(Timestamp, Waiting)>,
-    stuck: Option<String>,
+    /// [`Next::Stuck`] or [`Next::Refused`].
+    stuck: Option<Next>,
 }
 
 impl Plan {
-    fn wait(&mut self, until: Timestamp, waiting: Waiting) {
+    pub(super) fn wait(&mut self, until: Timestamp, waiting: Waiting) {
         if self.wake.as_ref().is_none_or(|(at, _)| until < *at) {
             self.wake = Some((until, waiting));
         }
     }
 
     /// `step` if `due` has come, else a wait for it.
-    fn at(&mut self, due: Timestamp, now: Timestamp, step: Step, waiting: Waiting) {
+    pub(super) fn at(&mut self, due: Timestamp, now: Timestamp, step: Step, waiting: Waiting) {
         if due <= now { self.steps.push(step) } else { self.wait(due, waiting) }
     }
 }
@@ -138,7 +169,7 @@ impl Image {
             return Next::Dead(reason.clone());
         }
         if self.wants.is_empty() {
-            return Next::Done;
+            return Next::Done(None);
         }
         if let Some(pause) = project.pause.as_ref().filter(|pause| now < pause.probe_at) {
             return Next::WaitUntil(self.spread(pause.probe_at), Waiting::Paused(pause.reason.clone()));
@@ -163,23 +194,66 @@ impl Image {
             self.plan_manifest(*child, project, now, &mut plan);
         }
         if project.complete_index && wanted.iter().all(|child| self.has_its_blobs(child, project)) {
-            for child in self.other_children() {
-                self.plan_manifest(child, project, now, &mut plan);
-            }
+            self.plan_completion(project, now, &mut plan);
         }
         self.plan_index(&wanted, project, now, &mut plan);
+        let mut exhausted = None;
         if wanted.iter().all(|child| self.is_there(child, project)) {
             self.plan_tags(project, now, &mut plan);
+            exhausted = self.plan_replications(project, now, &mut plan);
         }
         if let Some(why) = plan.stuck {
-            return Next::Stuck(why);
+            return why;
         }
         if !plan.steps.is_empty() {
             return Next::Do(plan.steps);
         }
-        match plan.wake {
-            Some((until, waiting)) => Next::WaitUntil(until, waiting),
-            None => Next::Done,
+        match (plan.wake, exhausted) {
+            (Some((until, waiting)), _) => Next::WaitUntil(until, waiting),
+            (None, Some(error)) => Next::Dead(DeadReason::GaveUp(error)),
+            (None, None) => self.keep(project, now),
+        }
+    }
+
+    /// Everything that was wanted is there: pulls it again before Harbor's retention would take it for forgotten.
+    ///
+    /// Only a GET of a platform manifest by its digest counts as a pull of it and of the recorded index above it; a
+    /// HEAD never does, and what names the tag or the upstream's index is answered from Redis.
+    fn keep(&self, project: &Project, now: Timestamp) -> Next {
+        let Some(every) = project.keep_warm_every else { return Next::Done(None) };
+        let pulls = self.manifests.values().filter_map(|manifest| manifest.read);
+        let pulled = pulls.chain(self.kept).max().unwrap_or(self.opened);
+        // Spread over an eighth of the time: what was warmed together need not be kept together.
+        let every = project.timers.of(every);
+        let early = every.mul_f64(f64::from(self.root.as_bytes()[1]) / 255.0 / 8.0);
+        let due = pulled + (every - early);
+        if now < due {
+            return Next::Done(Some(due));
+        }
+        if project.strained {
+            return Next::WaitUntil(now + project.timers.of(Duration::from_secs(600)), Waiting::Strain);
+        }
+        let others = if project.complete_index { self.other_children() } else { Vec::new() };
+        let recorded = |child: &Digest| self.manifests.get(child).is_some_and(|state| state.recorded.is_some());
+        let children = self.wanted_children().into_iter().chain(others).filter(recorded);
+        let pulls: Vec<_> = children.map(Step::Keep).collect();
+        if pulls.is_empty() { Next::Done(None) } else { Next::Do(pulls) }
+    }
+
+    /// The rest of the index, which nobody waits for.
+    fn plan_completion(&self, project: &Project, now: Timestamp, plan: &mut Plan) {
+        let mut rest = Plan::default();
+        for child in self.other_children() {
+            self.plan_manifest(child, project, now, &mut rest);
+        }
+        if project.strained && !rest.steps.is_empty() {
+            plan.wait(now + project.timers.of(Duration::from_secs(30)), Waiting::Strain);
+            return;
+        }
+        plan.steps.append(&mut rest.steps);
+        plan.stuck = plan.stuck.take().or(rest.stuck);
+        if let Some((until, waiting)) = rest.wake {
+            plan.wait(until, waiting);
         }
     }
 
@@ -293,10 +367,10 @@ impl Image {
             return;
         };
         if blob.copy_was_refused(project, now) {
-            plan.stuck = Some(format!(
+            plan.stuck = Some(Next::Refused(format!(
                 "Harbor was given the blob {digest} twice and does not keep it: its project's quota may be used up, \
                  or Harbor may be read-only"
-            ));
+            )));
             return;
         }
         let first_asked = blob.first_asked.unwrap_or(asked);
@@ -347,8 +421,9 @@ impl Image {
         let looked_since = state.checked.is_some_and(|checked| checked >= nudge_at.min(now));
         if now >= nudge_at && (missed || looked_since || state.checked.is_some_and(|checked| checked >= ready)) {
             if state.nudges >= MOST_NUDGES {
-                plan.stuck =
-                    Some(format!("Harbor has every blob of {digest} and does not record it; see the log of its core"));
+                plan.stuck = Some(Next::Stuck(format!(
+                    "Harbor has every blob of {digest} and does not record it; see the log of its core"
+                )));
                 return;
             }
             let heads = self.wanted_tags().into_iter().filter(|tag| {

@@ -1,7 +1,8 @@
 //! What was seen, taken in.
 
-use harbor_warmer_protocol::{Digest, Tag};
+use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
+use super::replication::ReplicationOutcome;
 use super::{Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
 use crate::clock::Timestamp;
 use crate::project::Project;
@@ -75,6 +76,37 @@ pub enum Observation {
     TagAbsent(Tag),
     /// The credentials don't allow to ask.
     TagUnreadable(Tag),
+    /// A recorded manifest was pulled, to be kept.
+    Kept(Digest),
+    /// The target's replication was started for exactly these tags.
+    ReplicationStarted {
+        /// Where to.
+        target: TargetName,
+        /// The tags.
+        tags: Vec<Tag>,
+        /// Its number in Harbor.
+        execution: i64,
+    },
+    /// An execution was looked at.
+    ReplicationLooked {
+        /// Whose.
+        target: TargetName,
+        /// Its number in Harbor.
+        execution: i64,
+        /// Where it stands.
+        outcome: ReplicationOutcome,
+    },
+    /// A replication could not be started.
+    ReplicationFailed {
+        /// Where to.
+        target: TargetName,
+        /// The tags.
+        tags: Vec<Tag>,
+        /// Why.
+        error: String,
+        /// Somebody mends it; it is never given up for that.
+        heals: bool,
+    },
     /// Something failed that may go better next time.
     Failed {
         /// What was done.
@@ -163,6 +195,16 @@ impl Image {
                 state.checked = Some(now);
                 state.unreadable = true;
             }
+            Observation::Kept(_) => self.kept = Some(now),
+            Observation::ReplicationStarted { target, tags, execution } => {
+                self.replication_started(&target, &tags, execution, now);
+            }
+            Observation::ReplicationLooked { target, execution, outcome } => {
+                self.replication_looked(&target, execution, &outcome, now);
+            }
+            Observation::ReplicationFailed { target, tags, error, heals } => {
+                self.replication_failed(&target, &tags, &error, heals, now);
+            }
             Observation::Failed { step, error } => {
                 let seed = self.root;
                 self.attempts.failed(&step, error, &seed, now);
@@ -172,6 +214,7 @@ impl Image {
                 let seed = self.root;
                 self.attempts.failed(&step, error, &seed, now);
                 self.attempts.failing_since = None;
+                self.forget_refused_copies(project, now);
             }
             // A pause is nobody's failure, so the time that an image may keep failing starts anew after it.
             Observation::Held => self.attempts.failing_since = None,

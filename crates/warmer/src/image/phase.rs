@@ -22,7 +22,16 @@ impl Image {
         if self.is_warm(project) {
             let tags = self.wanted_tags();
             let recorded = |tag| self.tag_status(tag, project, now) == super::TagStatus::Recorded;
-            return if !tags.is_empty() && tags.into_iter().all(recorded) { Phase::Tagged } else { Phase::Warm };
+            if tags.is_empty() || !tags.into_iter().all(recorded) {
+                return Phase::Warm;
+            }
+            let replications = self.wanted_replications(project);
+            let replicated = |(tag, target): (&_, &_)| self.is_replicated(tag, target);
+            return if !replications.is_empty() && replications.into_iter().all(replicated) {
+                Phase::Replicated
+            } else {
+                Phase::Tagged
+            };
         }
         let wanted = self.wanted_children();
         if !wanted.is_empty() && wanted.iter().all(|child| self.has_its_blobs(child, project)) {

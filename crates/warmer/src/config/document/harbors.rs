@@ -248,5 +248,13 @@ fn read_project(
             reading.mistake(section.path("resolveThrough"), message);
         }
     }
-    Some(Project { transfer: transfer?, complete_index, resolve_through })
+    let hour = Duration::from_secs(3_600);
+    // Half of the seven days that Harbor's own rule for a new proxy project keeps what nobody pulls.
+    let keep_warm_every = section.duration("keepWarmEvery", 84 * hour, hour..=365 * 24 * hour, reading);
+    let keep_warm = section.boolean("keepWarm", reading).unwrap_or(kind != Some(HarborKind::Distribution));
+    if keep_warm && kind == Some(HarborKind::Distribution) {
+        reading.mistake(section.path("keepWarm"), "is for Harbor alone; a distribution cache has no retention by pulls");
+    }
+    let keep_warm_every = keep_warm.then_some(keep_warm_every);
+    Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm_every })
 }

@@ -10,11 +10,11 @@ pub(super) fn read_queue(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Op
     let seconds = Duration::from_secs;
     let (hour, day) = (seconds(3_600), seconds(86_400));
     let queue = Queue {
-        workers: section.count("workers", 8, 1..=256, reading),
+        workers: section.count("workers", 32, 1..=256, reading),
         lease: section.duration("lease", seconds(60), seconds(5)..=hour, reading),
         recheck_after: section.duration("recheckAfter", seconds(600), seconds(10)..=7 * day, reading),
         give_up_after: section.duration("giveUpAfter", day, seconds(60)..=30 * day, reading),
-        missing_tag_for: section.duration("missingTagFor", seconds(600), seconds(0)..=7 * day, reading),
+        missing_tag_for: section.duration("missingTagFor", day, seconds(0)..=7 * day, reading),
         forget_after: section.duration("forgetAfter", 30 * day, hour..=3_650 * day, reading),
     };
     if queue.forget_after < queue.give_up_after {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::credentials::read_credentials;
 use super::section::{Named, Reading, Section};
-use crate::config::{Credentials, HarborKind, Replication, Target};
+use crate::config::{Credentials, HarborKind, OwnPolicy, Replication, Target};
 
 /// The Harbors that targets replicate from, as far as their names are valid.
 pub(super) fn replicated_harbors(top: &mut Section<'_>) -> BTreeSet<HarborName> {
@@ -82,6 +82,12 @@ fn read_replication(target: &mut Section<'_>, reading: &mut Reading<'_>) -> Opti
     let mut section = target.section("replication", reading)?;
     let own = section.text("own", reading);
     let existing = section.text("existing", reading);
+    let registry = section.text("registry", reading).map(str::to_owned);
+    let dest_namespace = section.text("destNamespace", reading).map(str::to_owned);
+    let replace_count = section.get("destNamespaceReplaceCount").is_some().then(|| {
+        // -1 is Harbor's own word for "all of it"; a repository has no more than a handful of parts.
+        section.count("destNamespaceReplaceCount", 0, 0..=16, reading)
+    });
     let replication = match (own, existing) {
         (Some(_), Some(_)) => {
             reading.mistake(section.path("existing"), "stands beside own; a target has one policy");
@@ -91,8 +97,24 @@ fn read_replication(target: &mut Section<'_>, reading: &mut Reading<'_>) -> Opti
             reading.mistake(target.path("replication"), "the policy's name must not be empty");
             None
         }
-        (Some(policy), None) => Some(Replication::Own { policy: policy.to_owned() }),
-        (None, Some(policy)) => Some(Replication::Existing { policy: policy.to_owned() }),
+        (Some(name), None) => Some(Replication::Own(OwnPolicy {
+            name: name.to_owned(),
+            registry,
+            dest_namespace,
+            dest_namespace_replace_count: replace_count.and_then(|count| i8::try_from(count).ok()),
+        })),
+        (None, Some(policy)) => {
+            for (key, written) in [
+                ("registry", registry.is_some()),
+                ("destNamespace", dest_namespace.is_some()),
+                ("destNamespaceReplaceCount", replace_count.is_some()),
+            ] {
+                if written {
+                    reading.mistake(section.path(key), "is for a policy of the warmer's own; an existing one is started as it is");
+                }
+            }
+            Some(Replication::Existing { policy: policy.to_owned() })
+        }
         (None, None) => {
             if section.get("own").is_none() && section.get("existing").is_none() {
                 reading.mistake(target.path("replication"), format!("names no policy; {ADVICE}"));
