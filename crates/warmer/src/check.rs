@@ -1,0 +1,47 @@
+//! `harbor-warmer check`: what the configuration means, and whether each Harbor is as it should be.
+//!
+//! Every finding that keeps the warmer from its work comes with its cause and its cure. Nothing is changed in any
+//! Harbor; of an upstream one manifest is asked for that nobody has.
+
+mod harbor;
+mod report;
+mod settings;
+
+use futures_util::future::join_all;
+
+pub use report::Report;
+
+use self::harbor::{check_harbor, check_target};
+use self::report::{Finding, Section};
+use self::settings::{describe, describe_harbor, describe_project, describe_target};
+use crate::config::Config;
+use crate::harbor::install_crypto_provider;
+
+/// What the configuration means; no Harbor is asked.
+pub fn offline(config: &Config) -> Report {
+    let mut sections = describe(config);
+    for (name, harbor) in &config.harbors {
+        let projects = harbor.projects.iter().map(|(name, project)| describe_project(name, project));
+        let findings: Vec<Finding> = std::iter::once(describe_harbor(harbor)).chain(projects).collect();
+        sections.push(Section { title: format!("Harbor {name}"), findings });
+    }
+    for (name, target) in &config.targets {
+        sections.push(Section { title: format!("Target {name}"), findings: vec![describe_target(target)] });
+    }
+    Report { sections }
+}
+
+/// What the configuration means, and what each Harbor answers: all of them at once, each within a bounded time.
+pub async fn online(config: &Config) -> Report {
+    install_crypto_provider();
+    let mut sections = describe(config);
+    let harbors = join_all(config.harbors.iter().map(|(name, harbor)| check_harbor(name, harbor)));
+    let targets = join_all(config.targets.iter().map(|(name, target)| {
+        let harbor = config.harbors.get(&target.harbor);
+        check_target(name, target, harbor)
+    }));
+    let (harbors, targets) = tokio::join!(harbors, targets);
+    sections.extend(harbors);
+    sections.extend(targets);
+    Report { sections }
+}

@@ -1,0 +1,306 @@
+//! What a Harbor answers, and what follows from it: the asking is at the top, the judging is pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest, TargetName};
+
+use super::report::{Finding, Section, Verdict};
+use super::settings::{describe_harbor, describe_project, describe_target, index_projects};
+use crate::config::{Credentials, Harbor, HarborKind, Project, Replication, Target};
+use crate::harbor::{
+    AnswerClass, Artifact, Client, HarborError, Policy, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
+};
+use crate::metrics::Metrics;
+
+/// All that is asked of one Harbor together. A person waits for it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Projects asked about at once.
+const PROJECTS_AT_ONCE: usize = 4;
+
+/// A repository that most upstreams have: Docker Hub certainly does, and says so of a digest that it lacks.
+const PROBED_REPOSITORY: &str = "library/hello-world";
+
+/// What was answered about one project.
+struct ProjectAnswers {
+    summary: Result<ProjectSummary, HarborError>,
+    upstream: Result<Upstream, HarborError>,
+    artifact: Result<Option<Artifact>, HarborError>,
+}
+
+/// Asks one Harbor everything, within a minute.
+pub(super) async fn check_harbor(name: &HarborName, harbor: &Harbor) -> Section {
+    let title = format!("Harbor {name}");
+    let mut findings = vec![describe_harbor(harbor)];
+    match tokio::time::timeout(TIMEOUT, ask_harbor(name, harbor)).await {
+        Ok(answers) => findings.extend(answers),
+        Err(_) => findings.push(Finding::bad(
+            format!("it did not answer everything within {} s", TIMEOUT.as_secs()),
+            "look at Harbor's load, and at the network between the warmer and Harbor",
+        )),
+    }
+    Section { title, findings }
+}
+
+async fn ask_harbor(name: &HarborName, harbor: &Harbor) -> Vec<Finding> {
+    let client = match Client::new(name.clone(), harbor, Arc::new(Metrics::new())) {
+        Ok(client) => client,
+        Err(error) => return vec![Finding::bad(error.to_string(), "mend this in the configuration")],
+    };
+    let mut findings = Vec::new();
+    if harbor.kind == HarborKind::Distribution {
+        findings.push(judge_sign_in(client.sign_in().await));
+        findings.extend(harbor.projects.iter().map(|(name, project)| describe_project(name, project)));
+        return findings;
+    }
+    if let Err(error) = client.ping().await {
+        findings.push(unanswered(&error));
+        return findings;
+    }
+    findings.push(judge_version(client.systeminfo().await));
+    if !matches!(harbor.credentials, Credentials::Anonymous) {
+        let signed_in = client.sign_in().await;
+        let refused = signed_in.is_err();
+        findings.push(judge_sign_in(signed_in));
+        if refused {
+            // Every project would say the same.
+            return findings;
+        }
+    }
+    let client = &client;
+    let answers: BTreeMap<&ProjectName, ProjectAnswers> = stream::iter(harbor.projects.keys())
+        .map(|project| async move { (project, ask_project(client, project).await) })
+        .buffer_unordered(PROJECTS_AT_ONCE)
+        .collect()
+        .await;
+    let index_projects = index_projects(harbor);
+    for (name, project) in &harbor.projects {
+        findings.push(describe_project(name, project));
+        let Some(answer) = answers.get(name) else { continue };
+        let judged = judge_project(name, answer);
+        let is_there = judged.iter().all(|finding| finding.verdict != Verdict::Bad);
+        findings.extend(judged);
+        if is_there && !index_projects.contains(name) {
+            let through = project.resolve_through.as_ref();
+            findings.extend(judge_resolve_through(name, project, answer, through.and_then(|name| answers.get(name))));
+        }
+    }
+    findings
+}
+
+async fn ask_project(client: &Client, project: &ProjectName) -> ProjectAnswers {
+    let summary = client.project(project).await;
+    let Ok(repository) = PROBED_REPOSITORY.parse() else {
+        return ProjectAnswers { summary, upstream: Ok(Upstream::Silent), artifact: Ok(None) };
+    };
+    let place = Repository { project: project.clone(), repository };
+    let upstream = client.probe(&place).await;
+    // Recorded by nobody: what counts is whether the robot may ask.
+    let artifact = client.artifact(&place, &TagOrDigest::Digest(Digest::ZERO)).await;
+    ProjectAnswers { summary, upstream, artifact }
+}
+
+fn unanswered(error: &HarborError) -> Finding {
+    let cure = match error.class() {
+        AnswerClass::Unreachable => {
+            "look at url, at the name's address, and for a private certificate authority at caFile"
+        }
+        AnswerClass::Timeout => "look at the network between here and Harbor, and at Harbor's load",
+        AnswerClass::ServerError => "look at the logs of Harbor's core and nginx",
+        _ => "look at url: it must be the address of a Harbor, without a path",
+    };
+    Finding::bad(format!("it does not answer: {error}"), cure)
+}
+
+fn judge_version(info: Result<SystemInfo, HarborError>) -> Finding {
+    match info {
+        Ok(SystemInfo { harbor_version: Some(version) }) => Finding::good(format!("it answers, version {version}")),
+        // Harbor tells its version to those who signed in, by a setting of its own.
+        Ok(SystemInfo { harbor_version: None }) => Finding::good("it answers, and does not tell its version"),
+        Err(error) => Finding::bad(
+            format!("it answers, but not as a Harbor does: {error}"),
+            "look at url; for a registry that is no Harbor write `kind: distribution`",
+        ),
+    }
+}
+
+fn judge_sign_in(signed_in: Result<(), HarborError>) -> Finding {
+    match signed_in {
+        Ok(()) => Finding::good("the credentials are accepted"),
+        Err(error @ HarborError::Unauthorized(_)) => Finding::bad(
+            format!("the credentials are refused: {error}"),
+            "a robot's name is whole, such as robot$hub+warmer; robots expire after 30 days by default: look at the \
+             robot in Harbor, refresh its secret, and write that into the password file",
+        ),
+        Err(error) => unanswered(&error),
+    }
+}
+
+fn judge_project(name: &ProjectName, answers: &ProjectAnswers) -> Vec<Finding> {
+    let no_such_project = || {
+        Finding::bad(
+            format!("{name} does not exist"),
+            "create it in Harbor with \"Proxy Cache\" switched on, or correct its name under projects",
+        )
+    };
+    if matches!(&answers.summary, Err(HarborError::Unauthorized(Refusal::NoSuchProject)))
+        || matches!(&answers.upstream, Err(HarborError::Unauthorized(Refusal::NoSuchProject)))
+    {
+        return vec![no_such_project()];
+    }
+    if let Ok(ProjectSummary { registry_id: None, .. }) = &answers.summary {
+        let cure = "a project becomes a proxy cache only when it is created: make another with \"Proxy Cache\" on";
+        return vec![Finding::bad(format!("{name} is an ordinary project, not a proxy cache"), cure)];
+    }
+    let known_proxy = answers.summary.is_ok();
+    let mut findings = vec![judge_upstream(name, known_proxy, &answers.upstream)];
+    findings.push(judge_artifact(name, &answers.artifact));
+    findings
+}
+
+fn judge_upstream(name: &ProjectName, known_proxy: bool, upstream: &Result<Upstream, HarborError>) -> Finding {
+    match upstream {
+        // Only a proxy cache passes on what an upstream says.
+        Ok(Upstream::Answers) => Finding::good(format!("{name} is a proxy cache, and its upstream answers")),
+        Ok(Upstream::Silent) if known_proxy => Finding::doubtful(
+            format!("{name} is a proxy cache, but its upstream said nothing of {PROBED_REPOSITORY}"),
+            "no matter where the upstream has no such repository; else test the registry endpoint in Harbor",
+        ),
+        Ok(Upstream::Silent) => Finding::doubtful(
+            format!("{name} exists; whether it is a proxy cache, its robot may not ask"),
+            format!(
+                "its upstream said nothing of {PROBED_REPOSITORY}: look in Harbor whether the project is a proxy \
+                 cache, and whether its registry endpoint is healthy"
+            ),
+        ),
+        Err(error @ HarborError::Unauthorized(Refusal::CredentialsOrRight)) => Finding::bad(
+            format!("{name}: {error}"),
+            "give the robot the right `repository: pull` in this project; a project robot has rights in its own alone",
+        ),
+        Err(error @ HarborError::Unauthorized(Refusal::NotPublic)) => {
+            Finding::bad(format!("{name}: {error}"), "make the project public, or write credentials")
+        }
+        Err(error @ HarborError::UpstreamRefused(_)) => {
+            Finding::bad(format!("{name}: {error}"), "edit the registry endpoint under Administration, Registries")
+        }
+        Err(error @ HarborError::RateLimited { .. }) => Finding::doubtful(
+            format!("{name}: {error}"),
+            "it heals by itself; credentials at the registry endpoint raise Docker Hub's limit",
+        ),
+        Err(error) => Finding::bad(format!("{name}: {error}"), "look at the logs of Harbor's core"),
+    }
+}
+
+fn judge_artifact(name: &ProjectName, artifact: &Result<Option<Artifact>, HarborError>) -> Finding {
+    match artifact {
+        Ok(_) => Finding::good(format!("{name}: artifacts may be read, so Harbor itself says what is warm")),
+        Err(HarborError::Forbidden(_)) => Finding::doubtful(
+            format!(
+                "{name}: artifacts may not be read; warm will mean that every blob is there, and no tag is verified"
+            ),
+            "give the robot the rights `artifact: read` and `tag: list` in this project",
+        ),
+        Err(HarborError::Unauthorized(_)) => Finding::doubtful(
+            format!("{name}: the API refuses these credentials, though the registry takes them"),
+            "give the robot the rights `artifact: read` and `tag: list` in this project",
+        ),
+        Err(error) => {
+            Finding::bad(format!("{name}: artifacts can't be read: {error}"), "look at the logs of Harbor's core")
+        }
+    }
+}
+
+/// `through` are the answers about the project that indexes are read through.
+fn judge_resolve_through(
+    name: &ProjectName,
+    project: &Project,
+    answers: &ProjectAnswers,
+    through: Option<&ProjectAnswers>,
+) -> Option<Finding> {
+    let Some(other) = &project.resolve_through else {
+        let cure = format!(
+            "create a second proxy-cache project of the same registry endpoint, such as {name}-index, let the robot \
+             pull from it,\nand write:\n  projects:\n    {name}: {{resolveThrough: {name}-index}}\n    {name}-index:"
+        );
+        let text = format!(
+            "{name} has no resolveThrough: tags are recorded later, and those of images slower than 400 s not for 7 days"
+        );
+        return Some(Finding::doubtful(text, cure));
+    };
+    let endpoint = |answers: &ProjectAnswers| answers.summary.as_ref().ok().and_then(|summary| summary.registry_id);
+    match (endpoint(answers), through.and_then(endpoint)) {
+        (Some(own), Some(others)) if own == others => {
+            Some(Finding::good(format!("{other} is a proxy cache of the same endpoint")))
+        }
+        (Some(_), Some(_)) => Some(Finding::bad(
+            format!("{other} is a proxy cache of another endpoint than {name}"),
+            "indexes read through it would be other images'; name a project of the same registry endpoint",
+        )),
+        _ => None,
+    }
+}
+
+/// Asks for a target's policy.
+pub(super) async fn check_target(name: &TargetName, target: &Target, harbor: Option<&Harbor>) -> Section {
+    let mut findings = vec![describe_target(target)];
+    if let Some(harbor) = harbor {
+        let asked = tokio::time::timeout(TIMEOUT, ask_policy(target, harbor)).await;
+        findings.push(asked.unwrap_or_else(|_| {
+            let text = format!("Harbor did not answer within {} s", TIMEOUT.as_secs());
+            Finding::bad(text, "look at Harbor's load")
+        }));
+    }
+    Section { title: format!("Target {name}"), findings }
+}
+
+async fn ask_policy(target: &Target, harbor: &Harbor) -> Finding {
+    let client = Client::new(target.harbor.clone(), harbor, Arc::new(Metrics::new()))
+        .and_then(|client| client.replication(&target.credentials));
+    match client {
+        Ok(client) => judge_policy(target, client.find_policy(policy_name(target)).await),
+        Err(error) => Finding::bad(error.to_string(), "mend this in the configuration"),
+    }
+}
+
+fn policy_name(target: &Target) -> &str {
+    match &target.replication {
+        Replication::Own { policy } | Replication::Existing { policy } => policy,
+    }
+}
+
+fn judge_policy(target: &Target, policy: Result<Option<Policy>, HarborError>) -> Finding {
+    let name = policy_name(target);
+    match policy {
+        Ok(Some(policy)) if !policy.is_enabled() => {
+            Finding::bad(format!("the policy {name} is disabled"), "enable it under Administration, Replications")
+        }
+        Ok(Some(policy)) if policy.trigger() == "event_based" => Finding::bad(
+            format!("the policy {name} starts by events, which carry no tag in a proxy cache"),
+            "set its trigger mode to manual",
+        ),
+        Ok(Some(policy)) if policy.registry_id().is_none() => Finding::bad(
+            format!("the policy {name} pulls into Harbor instead of pushing to a registry"),
+            "make a push-based policy whose destination is the registry that workloads pull from",
+        ),
+        Ok(Some(_)) => Finding::good(format!("the policy {name} is there, and may be read")),
+        Ok(None) => Finding::bad(
+            format!("there is no policy {name}, or these credentials may not see it"),
+            "create it under Administration, Replications: push-based, manual trigger, the destination registry; \
+             filters don't matter for the warmer's own",
+        ),
+        Err(HarborError::Forbidden(right)) => Finding::bad(
+            format!("these credentials lack the right to {right}"),
+            "give a system robot list, read, create of replication and list, read, update of replication-policy",
+        ),
+        Err(error @ HarborError::Unauthorized(_)) => {
+            Finding::bad(format!("the credentials are refused: {error}"), "refresh the secret of the system robot")
+        }
+        Err(error) => unanswered(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Findings, from the answers of a simulated Harbor.
+
+use std::path::Path;
+
+use harbor_warmer_simulator::{ProjectSpec, Right, RobotSpec, Simulator, SimulatorBuilder};
+use rstest::rstest;
+
+use crate::check::{offline, online};
+use crate::cli::Screen;
+use crate::config::{Config, document};
+
+const ROBOT: &str = "robot$hub+warmer";
+
+/// A Harbor with a proxy cache, a second one for its indexes, an ordinary project and a robot.
+fn harbor(robot: RobotSpec) -> SimulatorBuilder {
+    Simulator::builder()
+        .time_scale(0.01)
+        .project(ProjectSpec::proxy("hub"))
+        .project(ProjectSpec::proxy("hub-index"))
+        .project(ProjectSpec::hosted("own"))
+        .robot(robot)
+}
+
+fn project_robot() -> RobotSpec {
+    RobotSpec::project("hub", "warmer", "swordfish")
+}
+
+fn system_robot() -> RobotSpec {
+    RobotSpec::system("warmer", "swordfish")
+}
+
+fn config(url: &str, directory: &Path, username: &str, projects: &str, rest: &str) -> Config {
+    std::fs::write(directory.join("password"), "swordfish\n").unwrap();
+    let yaml = format!(
+        "harbors:
+  main:
+    url: {url}
+    credentials: {{username: '{username}', passwordFile: password}}
+    projects: {projects}
+{rest}"
+    );
+    document::parse(&yaml, directory).unwrap()
+}
+
+/// The report on the Harbor, without what the configuration alone says.
+async fn report(config: &Config) -> (String, bool) {
+    let report = online(config).await;
+    let text = report.render(&Screen::default());
+    let harbors = text.find("Harbor main").unwrap();
+    (text[harbors..].to_owned(), report.has_problems())
+}
+
+#[track_caller]
+fn assert_says(text: &str, fragments: &[&str]) {
+    for fragment in fragments {
+        assert!(text.contains(fragment), "no `{fragment}` in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_project_robot_with_its_rights_is_well() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert!(!problems, "{text}");
+    assert_says(
+        &text,
+        &[
+            "✓ it answers, version v2",
+            "✓ the credentials are accepted",
+            "✓ hub is a proxy cache, and its upstream answers",
+            "✓ hub: artifacts may be read",
+            "! hub has no resolveThrough",
+            "hub: {resolveThrough: hub-index}",
+            "No problem found. 3 lines to look at.",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn indexes_are_read_through_a_project_of_the_same_endpoint() {
+    let simulator = harbor(system_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let projects = "{hub: {resolveThrough: hub-index}, hub-index: {}}";
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), "robot$warmer", projects, "")).await;
+
+    assert!(!problems, "{text}");
+    assert_says(&text, &["✓ hub-index is a proxy cache of the same endpoint"]);
+    assert!(!text.contains("has no resolveThrough"), "{text}");
+}
+
+#[tokio::test]
+async fn an_ordinary_project_is_no_proxy_cache() {
+    let simulator = harbor(system_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), "robot$warmer", "{own: {}}", "")).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &["✗ own is an ordinary project", "make another with \"Proxy Cache\" on"]);
+}
+
+#[tokio::test]
+async fn a_project_that_is_absent_is_told() {
+    let simulator = harbor(system_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) =
+        report(&config(&simulator.url(), directory.path(), "robot$warmer", "{nosuch: {}}", "")).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &["✗ nosuch does not exist", "correct its name under projects"]);
+}
+
+#[tokio::test]
+async fn a_robot_of_another_project_may_not_pull() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub-index: {}}", "")).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &["✗ hub-index: ", "`repository: pull`"]);
+}
+
+#[tokio::test]
+async fn an_expired_robot_is_told_once() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    simulator.set_robot_expired(ROBOT, true);
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}, own: {}}", "")).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &["✗ the credentials are refused", "robots expire after 30 days", "1 problem."]);
+}
+
+#[tokio::test]
+async fn a_robot_that_may_only_pull_makes_warm_a_weaker_word() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    simulator.set_robot_rights(ROBOT, [Right::RepositoryPull]);
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert!(!problems, "{text}");
+    assert_says(&text, &["! hub: artifacts may not be read", "`artifact: read` and `tag: list`"]);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_no_fault_of_the_configuration() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    simulator.set_endpoint_healthy(false);
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert!(!problems, "{text}");
+    assert_says(&text, &["! hub exists; whether it is a proxy cache, its robot may not ask"]);
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_told_with_its_cure() {
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) =
+        report(&config(&format!("http://{address}"), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &["✗ it does not answer: the connection to Harbor failed", "look at url"]);
+}
+
+#[rstest]
+#[case::policy_is_absent("own: harbor-warmer-prod", "✗ there is no policy harbor-warmer-prod")]
+#[tokio::test]
+async fn a_targets_policy_is_looked_for(#[case] replication: &str, #[case] finding: &str) {
+    let simulator = harbor(system_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let target = format!(
+        "targets:
+  prod:
+    harbor: main
+    credentials: {{username: 'robot$warmer', passwordFile: password}}
+    replication: {{{replication}}}
+"
+    );
+
+    let (text, problems) =
+        report(&config(&simulator.url(), directory.path(), "robot$warmer", "{hub: {}}", &target)).await;
+
+    assert!(problems, "{text}");
+    assert_says(&text, &[finding, "create it under Administration, Replications"]);
+}
+
+#[test]
+fn offline_says_what_the_configuration_means() {
+    let directory = tempfile::tempdir().unwrap();
+    let rest = "\
+registry:
+  credentials: [{cluster: cluster-a, passwordFile: password}]
+admin: {listen: '0.0.0.0:9090'}
+targets:
+  prod:
+    harbor: main
+    credentials: {username: replicator, passwordFile: password}
+    replication: {existing: to-ecr}
+rules:
+- {prefix: docker.io, harbor: main, project: hub, target: prod}
+platforms: [linux/amd64, linux/arm64]
+";
+    let projects = "{hub: {resolveThrough: hub-index}, hub-index: {transfer: drain, completeIndex: false}}";
+    let config = config("https://harbor.example.com", directory.path(), ROBOT, projects, rest);
+
+    let report = offline(&config);
+
+    assert!(!report.has_problems());
+    insta::assert_snapshot!(report.render(&Screen::default()), @r"
+    Ports
+        registry port 0.0.0.0:8443 (plain HTTP)
+        these clusters may hand over: cluster-a
+      ! their passwords cross the network in the clear
+          name certificateFile and keyFile under registry.tls
+        a policy's look-up waits for Harbor at most 500ms, all of a user's at most 1s within 30s
+        admin port 0.0.0.0:9090
+      ! nobody proves who he is on the admin port
+          let a NetworkPolicy admit probes, Prometheus and nobody else
+
+    Queue
+        in /var/lib/harbor-warmer, 8 images at once
+        a warm tag is looked at again when asked for after 10m
+        given up: what keeps failing after 1d, a tag that its upstream lacks after 10m
+
+    Rules of the command line
+        1 rule, to main
+        with the replication targets prod
+        for linux/amd64, linux/arm64
+
+    Harbor main
+        https://harbor.example.com, as robot$hub+warmer, 8 to 32 transfers at once
+        project hub: blobs are touched, whole indexes, indexes read through hub-index
+        project hub-index: blobs are drained, the wanted platforms alone
+
+    Target prod
+        replicated from main by the policy to-ecr, started as it is
+
+    No problem found. 2 lines to look at.
+    ");
+}

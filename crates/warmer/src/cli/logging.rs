@@ -1,0 +1,43 @@
+//! The log: to standard error, as text for a person and as JSON for a collector.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use super::arguments::{LogFormat, LoggingArguments};
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The level is none.
+    #[error("--log-level `{level}` is no level; write error, warn, info, debug or trace")]
+    Level {
+        /// As it was written.
+        level: String,
+        /// What the filter says.
+        #[source]
+        source: ParseError,
+    },
+    /// Somebody else has set one up in this process.
+    #[error("the log is set up already")]
+    AlreadyStarted,
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// [`LoggingError`].
+pub fn start_logging(arguments: &LoggingArguments) -> Result<(), LoggingError> {
+    let level = &arguments.log_level;
+    let filter = EnvFilter::try_new(level).map_err(|source| LoggingError::Level { level: level.clone(), source })?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match arguments.log_format.unwrap_or(default) {
+        LogFormat::Text => log.with_ansi(colours).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    started.map_err(|_| LoggingError::AlreadyStarted)
+}
