@@ -170,10 +170,24 @@ impl Front {
         }
     }
 
-    /// Whether a look-up of this image by this user would be answered by more than "deferred" as far as can be told:
-    /// what a receipt says to the policy.
-    pub fn invites(&self, payer: &Payer, image: &HarborImage, now: Timestamp) -> bool {
-        !lock(&self.conditions).is_troubled(image) && lock(&self.budgets).has_left(payer, now)
+    /// Whether the policy should look the image of this hand-off up: what its receipt says.
+    ///
+    /// Not while Harbor is in trouble. But then no look-up comes any more that could show its recovery, so the front
+    /// asks for the hand-off's tag itself, now and then, and nobody waits for it.
+    pub fn invites(self: &Arc<Self>, payer: &Payer, hand_off: &HandOff, now: Timestamp) -> bool {
+        let image = &hand_off.image;
+        let tag = hand_off.subject.tag();
+        let passage = lock(&self.conditions).admit(image, tag.is_some(), now);
+        match (passage, tag) {
+            (Passage::Wait, _) => lock(&self.budgets).has_left(payer, now),
+            (Passage::Probe, Some(tag)) => {
+                if let Ok(relay) = self.relay(image) {
+                    self.probe(Sought::Head(image.clone(), TagOrDigest::Tag(tag.clone())), relay);
+                }
+                false
+            }
+            (Passage::Probe | Passage::Defer, _) => false,
+        }
     }
 
     /// The root that the platform manifest of a resolved hand-off belongs to, as far as look-ups have shown it. That is
@@ -249,12 +263,7 @@ impl Front {
         match passage {
             Passage::Defer => return Err(FrontError::Deferred(Deferral::Troubled)),
             Passage::Probe => {
-                let image = sought.image().clone();
-                let flight = self.fly(sought, relay);
-                // What doesn't fly can't land, and the next probe waits for this one's landing.
-                if flight.is_none_or(|flight| flight.borrow().is_some()) {
-                    lock(&self.conditions).give_up_probe(&image);
-                }
+                self.probe(sought, relay);
                 return Err(FrontError::Deferred(Deferral::Troubled));
             }
             Passage::Wait => {}
@@ -308,6 +317,16 @@ impl Front {
                 let head = knowledge.head(image, &TagOrDigest::Digest(*digest), now);
                 (head == Some(Seen::Missing)).then_some(Found::Missing)
             }
+        }
+    }
+
+    /// Asks for the sake of asking.
+    fn probe(self: &Arc<Self>, sought: Sought, relay: Relay) {
+        let image = sought.image().clone();
+        let flight = self.fly(sought, relay);
+        // What doesn't fly can't land, and the next probe waits for this one's landing.
+        if flight.is_none_or(|flight| flight.borrow().is_some()) {
+            lock(&self.conditions).give_up_probe(&image);
         }
     }
 

@@ -72,11 +72,11 @@ impl Intake {
     }
 
     /// What a hand-off would come to, without taking it in.
-    pub(crate) async fn look_at(&self, hand_off: &HandOff, now: Timestamp) -> Result<Outcome, IntakeError> {
+    pub(crate) async fn look_at(&self, hand_off: &HandOff) -> Result<Outcome, IntakeError> {
         if let Err(why) = self.allow(hand_off) {
             return Ok(Outcome::Refused(why));
         }
-        let seen = tokio::time::timeout(WRITTEN_WITHIN, self.store.peek(hand_off, now));
+        let seen = tokio::time::timeout(WRITTEN_WITHIN, self.store.peek(hand_off));
         let seen = seen.await.map_err(|_| IntakeError::TooSlow)??;
         Ok(seen.map_or(Outcome::Unknown, Outcome::Taken))
     }

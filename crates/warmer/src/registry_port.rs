@@ -234,16 +234,15 @@ impl Registry {
     /// A GET hands over. A HEAD only looks, so that no client hands anything over by being curious.
     async fn hand_off(&self, caller: &Caller, hand_off: HandOff, is_head: bool) -> Answer {
         let now = clock::now();
-        let image = hand_off.image.clone();
         let outcome = if is_head {
-            self.intake.look_at(&hand_off, now).await
+            self.intake.look_at(&hand_off).await
         } else {
             let known_root = self.front.known_root(&hand_off, now);
-            self.intake.take(hand_off, caller.cluster(), known_root, now).await
+            self.intake.take(hand_off.clone(), caller.cluster(), known_root, now).await
         };
         let receipt = match outcome {
             Ok(Outcome::Taken(handed_off)) => {
-                let look_up = !handed_off.resolved && self.front.invites(&caller.payer(), &image, now);
+                let look_up = !handed_off.resolved && self.front.invites(&caller.payer(), &hand_off, now);
                 let lookup = if look_up { Lookup::Yes } else { Lookup::No };
                 Receipt { state: handed_off.state, lookup, image: Some(handed_off.id), reason: handed_off.reason }
             }
@@ -251,7 +250,7 @@ impl Registry {
             Ok(Outcome::Refused(reason)) => {
                 Receipt { state: ImageState::Refused, lookup: Lookup::No, image: None, reason: Some(reason) }
             }
-            Err(error) => return unavailable(caller, &image, &error),
+            Err(error) => return unavailable(caller, &hand_off.image, &error),
         };
         let (bytes, digest) = self.receipts.issue(&receipt);
         answer::manifest(bytes, answer::IMAGE_MANIFEST, digest)

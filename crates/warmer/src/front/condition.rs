@@ -48,13 +48,8 @@ struct Condition {
 }
 
 impl Conditions {
-    /// Whether the project is in trouble.
-    pub(crate) fn is_troubled(&self, image: &HarborImage) -> bool {
-        self.0.get(&key(image)).is_some_and(|condition| condition.troubles >= TROUBLED_AFTER)
-    }
-
-    /// What a look-up of this image may do. A [`Passage::Probe`] is to be followed by [`Conditions::observe`], and there
-    /// is only one at a time; `may_probe` says whether this look-up is harmless enough to be one.
+    /// What a look-up of this image may do. A [`Passage::Probe`] is to be followed by [`Conditions::observe`] or
+    /// [`Conditions::give_up_probe`], and there is only one at a time; `may_probe` says whether this look-up is harmless enough to be one.
     pub(crate) fn admit(&mut self, image: &HarborImage, may_probe: bool, now: Timestamp) -> Passage {
         let Some(condition) = self.0.get_mut(&key(image)).filter(|condition| condition.troubles >= TROUBLED_AFTER)
         else {
@@ -123,7 +118,6 @@ mod tests {
         conditions.observe(&image("hub"), Manner::Troubled);
         assert_eq!(conditions.admit(&image("hub"), true, at(0)), Passage::Wait);
         conditions.observe(&image("hub"), Manner::Troubled);
-        assert!(conditions.is_troubled(&image("hub")));
         assert_eq!(conditions.admit(&image("hub"), false, at(0)), Passage::Defer);
     }
 
@@ -144,7 +138,7 @@ mod tests {
         conditions.observe(&image("hub"), Manner::Promptly);
         assert_eq!(conditions.admit(&image("hub"), true, at(1)), Passage::Wait);
         conditions.observe(&image("hub"), Manner::Troubled);
-        assert!(!conditions.is_troubled(&image("hub")), "it starts to count anew");
+        assert_eq!(conditions.admit(&image("hub"), true, at(1)), Passage::Wait, "it starts to count anew");
     }
 
     #[test]

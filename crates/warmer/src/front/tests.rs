@@ -94,7 +94,7 @@ async fn a_burst_at_a_hung_harbor_is_deferred_and_its_waiting_stays_within_the_b
     // The rest is this machine's own slowness; without the budget it would be 2.5 s at the least.
     assert!(waited < Duration::from_millis(1500), "{waited:?}");
     assert!(behind.harbor.asked().len() <= 3, "a hung Harbor is not asked fifty times");
-    assert!(!behind.front.invites(&payer(), &image("hub"), clock::now()));
+    assert!(!behind.front.invites(&payer(), &announcement("1"), clock::now()));
     assert_eq!(head(&behind.front, "x").await, Err(FrontError::Deferred(Deferral::BudgetSpent)));
 }
 
@@ -109,23 +109,42 @@ async fn what_comes_too_late_is_there_for_the_next() {
     assert_eq!(behind.harbor.asked().len(), 1);
 }
 
-#[tokio::test]
-async fn a_harbor_in_trouble_is_probed_by_a_head_and_trusted_again() {
-    // A wait that a slow machine keeps, and a budget that the two in vain don't spend.
-    let behind = Behind::start("front: {wait: 300ms, budget: 60s, budgetWindow: 60s, cacheFor: 0s}").await;
-    let digest = behind.harbor.put(REPOSITORY, &["1", "2", "3"], INDEX, &index(&[]));
+/// A front whose Harbor was late twice and is well again.
+async fn troubled() -> Behind {
+    // A wait that a slow machine keeps, and a budget that two in vain don't spend.
+    let behind = Behind::start("front: {wait: 300ms, budget: 60s, budgetWindow: 60s}").await;
+    behind.harbor.put(REPOSITORY, &["1", "2", "3"], INDEX, &index(&[]));
     behind.harbor.hold(true);
     for name in ["1", "2"] {
         assert_eq!(head(&behind.front, name).await, Err(FrontError::Deferred(Deferral::WaitedInVain)));
     }
     behind.harbor.hold(false);
-    until("the late answers count as trouble", async || !behind.front.invites(&payer(), &image("hub"), clock::now()))
-        .await;
+    for name in ["1", "2"] {
+        let name = name.parse().unwrap();
+        let landed = async || behind.front.known_tag(&image("hub"), &name, clock::now()).is_some();
+        until("the late answers land", landed).await;
+    }
+    behind
+}
+
+#[tokio::test]
+async fn a_harbor_in_trouble_is_probed_by_a_head_and_trusted_again() {
+    let behind = troubled().await;
+    let (digest, _) = behind.front.known_tag(&image("hub"), &"1".parse().unwrap(), clock::now()).unwrap();
     let get = behind.front.get(&payer(), &image("hub"), digest).await.map(|body| body.media_type);
     assert_eq!(get, Err(FrontError::Deferred(Deferral::Troubled)), "no GET is a probe");
-    until("a probe finds it well", async || head(&behind.front, "3").await == Ok(digest)).await;
-    assert!(behind.front.invites(&payer(), &image("hub"), clock::now()));
-    assert!(behind.harbor.asked().iter().all(|line| line.starts_with("HEAD")), "{:?}", behind.harbor.asked());
+    assert_eq!(head(&behind.front, "3").await, Err(FrontError::Deferred(Deferral::Troubled)), "nobody waits for it");
+    until("the probe finds it well", async || head(&behind.front, "3").await == Ok(digest)).await;
+    assert!(behind.front.get(&payer(), &image("hub"), digest).await.is_ok());
+}
+
+#[tokio::test]
+async fn hand_offs_alone_find_out_that_harbor_is_well_again() {
+    let behind = troubled().await;
+    let invites = async || behind.front.invites(&payer(), &announcement("3"), clock::now());
+    assert!(!invites().await);
+    until("a receipt invites again", invites).await;
+    assert_eq!(behind.harbor.asked().last().unwrap(), "HEAD /v2/hub/library/nginx/manifests/3");
 }
 
 #[tokio::test]
@@ -208,5 +227,5 @@ async fn a_client_that_goes_away_gets_its_budget_back() {
         answer = asking => panic!("{answer:?}"),
         () = arrived => {}
     }
-    assert!(behind.front.invites(&payer(), &image("hub"), clock::now()));
+    assert!(behind.front.invites(&payer(), &announcement("1"), clock::now()));
 }
