@@ -103,7 +103,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("harbor_warmer");
         // From a hit in Harbor's cache to an image slower than Harbor's index deadline of 400 s, and an hour.
-        let seconds = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0];
+        let seconds =
+            [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0];
         let metrics = Self {
             hand_offs: Family::default(),
             images: Family::default(),
@@ -131,7 +132,11 @@ impl Metrics {
             "From the first hand-off to Harbor's record of every wanted platform",
             metrics.admission_to_warm_seconds.clone(),
         );
-        registry.register("blobs", "Blobs of images, fetched by Harbor or skipped as already there", metrics.blobs.clone());
+        registry.register(
+            "blobs",
+            "Blobs of images, fetched by Harbor or skipped as already there",
+            metrics.blobs.clone(),
+        );
         registry.register("blob_read_bytes", "Bytes of blobs read from Harbor", metrics.blob_read_bytes.clone());
         registry.register("harbor_answers", "Harbor's answers, by class", metrics.harbor_answers.clone());
         registry.register(

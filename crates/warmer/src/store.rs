@@ -17,9 +17,10 @@ mod schema;
 mod tests;
 mod writer;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,8 +48,14 @@ struct Shared {
     projects: Arc<Projects>,
     recheck_after: Duration,
     phases: Mutex<HashMap<UnitId, Phase>>,
-    healthy: AtomicBool,
     woken: Notify,
+}
+
+/// A change on its way into a commit.
+struct Transaction<'a> {
+    connection: &'a Connection,
+    /// The phases of the units that it changes; they are the queue's once the commit is.
+    phases: RefCell<Vec<(UnitId, Option<Phase>)>>,
 }
 
 /// A row's id.
@@ -88,6 +95,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// A unit is in a format that this program doesn't know.
+    #[error("the queue's unit {unit} can't be read; if a newer harbor-warmer wrote it, start that one")]
+    Unreadable {
+        /// Its number.
+        unit: i64,
+        /// What is wrong with it.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// A read or write failed; nothing of it took effect.
     #[error("the queue can't be read or written at present")]
     Sql(#[from] rusqlite::Error),
@@ -103,7 +119,7 @@ impl Store {
     /// Opens the queue in `directory`, and makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Open`], [`StoreError::TooNew`] or [`StoreError::Directory`].
+    /// [`StoreError::Open`], [`StoreError::TooNew`], [`StoreError::Unreadable`] or [`StoreError::Directory`].
     pub fn open(directory: &Path, queue: &config::Queue, projects: Arc<Projects>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)
             .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
@@ -117,7 +133,6 @@ impl Store {
             projects,
             recheck_after: queue.recheck_after,
             phases: Mutex::new(phases),
-            healthy: AtomicBool::new(true),
             woken: Notify::new(),
         })))
     }
@@ -128,19 +143,26 @@ impl Store {
         self.0.woken.notified()
     }
 
-    /// Whether the last write went through.
+    /// Whether the disk took the last write.
     pub fn is_healthy(&self) -> bool {
-        self.0.healthy.load(Ordering::Relaxed)
+        self.0.writer.is_healthy()
     }
 
     /// Runs `change` in the next commit, and answers when that is on the disk.
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let result = self.0.writer.write(change).await;
-        self.0.healthy.store(!matches!(result, Err(StoreError::NotCommitted)), Ordering::Relaxed);
-        result
+        let shared = Arc::clone(&self.0);
+        self.0
+            .writer
+            .write(move |connection| {
+                let transaction = Transaction { connection, phases: RefCell::default() };
+                let value = change(&transaction)?;
+                let phases = transaction.phases.into_inner();
+                Ok((value, move || shared.set_phases(phases)))
+            })
+            .await
     }
 
     /// Runs `look` on the reading connection, beside the writer.
@@ -158,18 +180,30 @@ impl Store {
             Err(_) => Err(StoreError::Closed),
         }
     }
-
-    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
-        self.0.set_phase(id, phase);
-    }
 }
 
 impl Shared {
-    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
+    fn set_phases(&self, changes: Vec<(UnitId, Option<Phase>)>) {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
-        match phase {
-            Some(phase) => phases.insert(id, phase),
-            None => phases.remove(&id),
-        };
+        for (id, phase) in changes {
+            match phase {
+                Some(phase) => phases.insert(id, phase),
+                None => phases.remove(&id),
+            };
+        }
+    }
+}
+
+impl Transaction<'_> {
+    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
+        self.phases.borrow_mut().push((id, phase));
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
     }
 }

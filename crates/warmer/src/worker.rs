@@ -29,7 +29,6 @@ use crate::metrics::{Metrics, SettledAs};
 use crate::projects::Projects;
 use crate::store::{Lease, Leased, Settlement, Store, StoreError, Unit};
 use crate::transfers::Transfers;
-use crate::view::Phase;
 use carry_out::Seen;
 
 /// What every worker works with.
@@ -152,7 +151,7 @@ impl Workshop {
             tracing::error!(unit.crashes = crashes, "{reason}");
             self.metrics.settled(SettledAs::Dead);
             self.store
-                .settle(lease, unit, Settlement::Dead { reason }, Vec::new(), Phase::Failed, clock::now())
+                .settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now())
                 .await?;
             return Ok(());
         }
@@ -164,7 +163,7 @@ impl Workshop {
 
     /// Finds out what an announced tag means.
     async fn resolve(&self, lease: Lease, mut announcement: announcement::Announcement) -> Result<(), StoreError> {
-        let (settlement, phase) = loop {
+        let settlement = loop {
             let now = clock::now();
             let project = self.projects.get(&announcement.place, now);
             match announcement.next(&project, self.queue.missing_tag_for, now) {
@@ -176,20 +175,20 @@ impl Workshop {
                     if project.pause.is_some() {
                         announcement.observe(announcement::Observation::Held, now);
                     }
-                    break (Settlement::Wait { due, reason: Some(reason) }, Phase::Announced);
+                    break Settlement::Wait { due, reason: Some(reason) };
                 }
-                announcement::Next::Resolved(resolved) => break (Settlement::Resolved(resolved), Phase::Announced),
+                announcement::Next::Resolved(resolved) => break Settlement::Resolved(resolved),
                 announcement::Next::Dead(reason) => {
                     let (place, tag) = (&announcement.place, &announcement.tag);
                     tracing::warn!(image.repository = %place, image.tag = %tag, "{place}:{tag} is given up: {reason}");
                     self.metrics.settled(SettledAs::Dead);
-                    break (Settlement::Dead { reason: reason.to_string() }, Phase::Failed);
+                    break Settlement::Dead { reason: reason.to_string() };
                 }
-                announcement::Next::Idle => break (Settlement::Done, Phase::Announced),
+                announcement::Next::Idle => break Settlement::Done,
             }
         };
         let unit = Unit::Announcement(announcement);
-        self.store.settle(lease, unit, settlement, Vec::new(), phase, clock::now()).await?;
+        self.store.settle(lease, unit, settlement, Vec::new(), clock::now()).await?;
         Ok(())
     }
 
@@ -239,6 +238,10 @@ impl Workshop {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
                     image.observe(&project, Observation::Failed { step: "verify".to_owned(), error }, now);
                 }
+                Next::Refused(error) => {
+                    tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
+                    image.observe(&project, Observation::Throttled { step: "verify".to_owned(), error }, now);
+                }
                 Next::Done => {
                     self.metrics.settled(SettledAs::Done);
                     break Settlement::Done;
@@ -263,13 +266,10 @@ impl Workshop {
         moved: Vec<(Tag, Resolved)>,
     ) -> Result<(), StoreError> {
         let now = clock::now();
-        let project = self.projects.get(&image.place, now);
-        let phase =
-            if matches!(settlement, Settlement::Dead { .. }) { Phase::Failed } else { image.phase(&project, now) };
         let warm = image.warm_at.filter(|_| was_warm.is_none());
         let admitted = image.opened;
         let (place, root) = (image.place.clone(), image.root);
-        let held = self.store.settle(lease, Unit::Image(Box::new(image)), settlement, moved, phase, now).await?;
+        let held = self.store.settle(lease, Unit::Image(Box::new(image)), settlement, moved, now).await?;
         // Told once it is on the disk: a worker that lost its lease has nothing to tell.
         if let Some(warm) = warm.filter(|_| held) {
             let seconds = warm.since(admitted).as_secs_f64();

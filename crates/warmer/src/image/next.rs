@@ -19,6 +19,9 @@ pub enum Next {
     WaitUntil(Timestamp, Waiting),
     /// Something can't go on as it is, and counts as a failure: observe it as one, and plan again.
     Stuck(String),
+    /// Harbor does not keep what it is given. A person mends that for the whole project, so it uses nothing up:
+    /// observe it as Harbor's trouble, and plan again.
+    Refused(String),
     /// Everything that was wanted is there.
     Done,
     /// Trying again won't help, or has been tried for long enough.
@@ -115,7 +118,8 @@ pub(super) const MOST_NUDGES: u32 = 4;
 struct Plan {
     steps: Vec<Step>,
     wake: Option<(Timestamp, Waiting)>,
-    stuck: Option<String>,
+    /// [`Next::Stuck`] or [`Next::Refused`].
+    stuck: Option<Next>,
 }
 
 impl Plan {
@@ -172,7 +176,7 @@ impl Image {
             self.plan_tags(project, now, &mut plan);
         }
         if let Some(why) = plan.stuck {
-            return Next::Stuck(why);
+            return why;
         }
         if !plan.steps.is_empty() {
             return Next::Do(plan.steps);
@@ -293,10 +297,10 @@ impl Image {
             return;
         };
         if blob.copy_was_refused(project, now) {
-            plan.stuck = Some(format!(
+            plan.stuck = Some(Next::Refused(format!(
                 "Harbor was given the blob {digest} twice and does not keep it: its project's quota may be used up, \
                  or Harbor may be read-only"
-            ));
+            )));
             return;
         }
         let first_asked = blob.first_asked.unwrap_or(asked);
@@ -347,8 +351,9 @@ impl Image {
         let looked_since = state.checked.is_some_and(|checked| checked >= nudge_at.min(now));
         if now >= nudge_at && (missed || looked_since || state.checked.is_some_and(|checked| checked >= ready)) {
             if state.nudges >= MOST_NUDGES {
-                plan.stuck =
-                    Some(format!("Harbor has every blob of {digest} and does not record it; see the log of its core"));
+                plan.stuck = Some(Next::Stuck(format!(
+                    "Harbor has every blob of {digest} and does not record it; see the log of its core"
+                )));
                 return;
             }
             let heads = self.wanted_tags().into_iter().filter(|tag| {

@@ -172,6 +172,7 @@ impl Image {
                 let seed = self.root;
                 self.attempts.failed(&step, error, &seed, now);
                 self.attempts.failing_since = None;
+                self.forget_refused_copies(project, now);
             }
             // A pause is nobody's failure, so the time that an image may keep failing starts anew after it.
             Observation::Held => self.attempts.failing_since = None,

@@ -145,7 +145,7 @@ fn a_blob_whose_copy_broke_is_asked_for_again() {
 }
 
 #[test]
-fn a_blob_that_harbor_does_not_keep_is_a_failure_after_two_whole_transfers() {
+fn a_blob_that_harbor_does_not_keep_is_noticed_after_two_whole_transfers() {
     let mut model = Model::single();
     model.copies_that_break = usize::MAX;
     let mut image = wanted(&model);
@@ -153,7 +153,7 @@ fn a_blob_that_harbor_does_not_keep_is_a_failure_after_two_whole_transfers() {
         match image.next(&a_project(), model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
             Next::WaitUntil(until, _) => model.now = until,
-            Next::Stuck(why) => {
+            Next::Refused(why) => {
                 assert!(why.contains("quota"), "{why}");
                 break;
             }
@@ -164,14 +164,28 @@ fn a_blob_that_harbor_does_not_keep_is_a_failure_after_two_whole_transfers() {
 }
 
 #[test]
-fn a_storage_that_refuses_for_long_ends_as_a_dead_letter_that_says_so() {
+fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
     let mut model = Model::single();
     model.copies_that_break = usize::MAX;
     let mut image = wanted(&model);
-    let Next::Dead(DeadReason::GaveUp(why)) = model.run(&mut image, &a_project()) else { panic!("given up") };
-    assert!(why.contains("quota"), "{why}");
-    assert!(model.now.since(START) >= seconds(86_400));
+    let days = 3;
+    while model.now.since(START) < seconds(days * 86_400) {
+        match image.next(&a_project(), model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
+            Next::WaitUntil(until, _) => model.now = until,
+            Next::Refused(error) => {
+                let refused = Observation::Throttled { step: "verify".to_owned(), error };
+                image.observe(&a_project(), refused, model.now);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     assert_eq!(image.attempts.last.len(), crate::attempts::Attempts::KEPT);
+    let transfers = model.most_transfers_of_a_blob();
+    assert!(transfers < 1500, "{transfers} transfers of a blob in {days} days");
+    model.copies_that_break = 0;
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Image {
         tags.dedup();
         let reason = row.reason.clone().or_else(|| match self.next(project, now) {
             Next::WaitUntil(_, waiting) => Some(waiting.to_string()),
-            Next::Stuck(why) => Some(why),
+            Next::Stuck(why) | Next::Refused(why) => Some(why),
             Next::Dead(reason) => Some(reason.to_string()),
             Next::Do(_) | Next::Done => None,
         });

@@ -57,6 +57,13 @@ impl Unit {
         }
     }
 
+    pub(super) fn place(&self) -> &HarborImage {
+        match self {
+            Self::Announcement(announcement) => &announcement.place,
+            Self::Image(image) => &image.place,
+        }
+    }
+
     pub(super) fn set_wants(&mut self, wants: Vec<Want>) {
         match self {
             Self::Announcement(announcement) => announcement.wants = wants,

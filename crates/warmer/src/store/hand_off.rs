@@ -6,11 +6,10 @@ use harbor_warmer_protocol::{Digest, HandOff, HarborImage, ImageState, Subject};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::body::{announcement_key, image_key, want_key};
-use super::{Shared, Store, StoreError, Unit, UnitId};
+use super::{Shared, Store, StoreError, Transaction, Unit, UnitId, lease, read};
 use crate::announcement::Announcement;
 use crate::clock::Timestamp;
 use crate::image::{Image, Want};
-use crate::view::Phase;
 
 /// What a hand-off came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,14 +31,16 @@ const REVIVED_AFTER: Duration = Duration::from_secs(60);
 /// The time of the last admission is written at most so often: not every Pod is worth a sync of the disk.
 const ASKED_RESOLUTION: Duration = Duration::from_secs(3600);
 
-const READY: i64 = 0;
-const DONE: i64 = 2;
-const DEAD: i64 = 3;
+pub(super) const READY: i64 = 0;
+pub(super) const LEASED: i64 = 1;
+pub(super) const DONE: i64 = 2;
+pub(super) const DEAD: i64 = 3;
 
-struct Row {
-    id: UnitId,
-    unit: Unit,
-    state: i64,
+/// A unit's row.
+pub(super) struct Row {
+    pub(super) id: UnitId,
+    pub(super) unit: Unit,
+    pub(super) state: i64,
     updated: Timestamp,
     reason: Option<String>,
 }
@@ -69,8 +70,8 @@ impl Store {
         };
         let shared = std::sync::Arc::clone(&self.0);
         let handed_off = self
-            .write(move |connection| {
-                let desk = Desk { connection, shared: &shared, now };
+            .write(move |transaction| {
+                let desk = Desk { transaction, shared: &shared, now };
                 desk.take(&hand_off.image, &hand_off.subject, want, known_root)
             })
             .await?;
@@ -84,23 +85,21 @@ impl Store {
     ///
     /// # Errors
     /// The queue can't be read.
-    pub async fn peek(&self, hand_off: &HandOff, now: Timestamp) -> Result<Option<HandedOff>, StoreError> {
+    pub async fn peek(&self, hand_off: &HandOff) -> Result<Option<HandedOff>, StoreError> {
         let (place, subject) = (hand_off.image.clone(), hand_off.subject.clone());
-        self.read(move |connection, shared| {
-            let desk = Desk { connection, shared, now };
+        self.read(move |connection, _| {
             let key = match &subject {
                 Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => announcement_key(&place, tag),
                 Subject::Pin { digest, .. } | Subject::Layers { child: digest, .. } => image_key(&place, *digest),
             };
-            let Some(row) = desk.row(&key)? else { return Ok(None) };
+            let Some(row) = Row::find(connection, &key)? else { return Ok(None) };
             let row = match &row.unit {
                 Unit::Announcement(Announcement { resolved: Some(resolved), .. }) => {
-                    desk.row(&image_key(&place, resolved.root))?.unwrap_or(row)
+                    Row::find(connection, &image_key(&place, resolved.root))?.unwrap_or(row)
                 }
                 _ => row,
             };
-            let state = desk.unit_state(&row);
-            Ok(Some(desk.answer(&row, state)))
+            Ok(Some(row.answer(row.image_state())))
         })
         .await
     }
@@ -108,7 +107,7 @@ impl Store {
 
 /// Where hand-offs are taken in: one transaction, one moment.
 pub(super) struct Desk<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) transaction: &'a Transaction<'a>,
     pub(super) shared: &'a Shared,
     pub(super) now: Timestamp,
 }
@@ -124,8 +123,8 @@ impl Desk<'_> {
         match subject {
             Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => {
                 let key = announcement_key(place, tag);
-                match self.row(&key)? {
-                    Some(row) => self.take_announced(row, place, subject, want),
+                match Row::find(self.transaction, &key)? {
+                    Some(row) => self.take_announced(row, place, subject, want, known_root),
                     None => {
                         let unit = Unit::Announcement(Announcement::new(place.clone(), tag.clone()));
                         self.insert(&unit, &want)
@@ -143,97 +142,80 @@ impl Desk<'_> {
         place: &HarborImage,
         subject: &Subject,
         mut want: Want,
+        known_root: Option<Digest>,
     ) -> rusqlite::Result<HandedOff> {
         let Unit::Announcement(announcement) = &mut row.unit else { return self.take_image_row(row, want) };
         if let Some(resolved) = announcement.resolved {
             let fresh = self.now.since(resolved.at) < self.shared.recheck_after;
             // A resolved hand-off is about what was just looked up, however old the warmer's own look is.
-            if fresh || matches!(subject, Subject::Layers { .. }) {
-                want.headed = Some(resolved.at);
-                return self.take_image(place, resolved.root, want);
+            let looked_up = matches!(subject, Subject::Layers { .. });
+            if fresh || looked_up {
+                // The tag may have moved between the two looks; then the other image's worker asks for it again.
+                let root = known_root.filter(|_| looked_up).unwrap_or(resolved.root);
+                want.headed = (root == resolved.root).then_some(resolved.at);
+                return self.take_image(place, root, want);
             }
         }
+        self.add_want(row.id, &want)?;
         if row.state < DONE {
-            self.add_want(row.id, &want)?;
-            let state = self.unit_state(&row);
-            return Ok(self.answer(&row, state));
+            return Ok(row.answer(row.image_state()));
         }
         if row.state == DEAD && self.now.since(row.updated) < REVIVED_AFTER {
-            return Ok(self.answer(&row, ImageState::Failed));
+            return Ok(row.answer(ImageState::Failed));
         }
         announcement.reopen();
-        self.add_want(row.id, &want)?;
-        self.open(&row)?;
-        row.reason = None;
-        Ok(self.answer(&row, ImageState::Queued))
+        self.open(&mut row)?;
+        Ok(row.answer(ImageState::Queued))
     }
 
     /// Takes in a want for the image of `root`.
     pub(super) fn take_image(&self, place: &HarborImage, root: Digest, want: Want) -> rusqlite::Result<HandedOff> {
-        match self.row(&image_key(place, root))? {
+        match Row::find(self.transaction, &image_key(place, root))? {
             Some(row) => self.take_image_row(row, want),
             None => self.insert(&Unit::Image(Box::new(Image::new(place.clone(), root, self.now))), &want),
         }
     }
 
     fn take_image_row(&self, mut row: Row, want: Want) -> rusqlite::Result<HandedOff> {
-        let project = self.shared.projects.get(self.place(&row.unit), self.now);
         let is_new = self.add_want(row.id, &want)?;
-        let Unit::Image(image) = &mut row.unit else {
-            let state = self.unit_state(&row);
-            return Ok(self.answer(&row, state));
-        };
+        let Unit::Image(image) = &mut row.unit else { return Ok(row.answer(row.image_state())) };
+        let project = self.shared.projects.get(&image.place, self.now);
         match row.state {
             DONE => {
                 let verified_lately = self.now.since(row.updated) < self.shared.recheck_after;
                 if verified_lately && image.answers(&want, &project) {
-                    return Ok(self.answer(&row, ImageState::Warm));
+                    return Ok(row.answer(ImageState::Warm));
                 }
                 if !verified_lately {
                     image.reopen(self.now);
                 }
-                self.open(&row)?;
-                Ok(self.answer(&row, ImageState::Queued))
+                self.open(&mut row)?;
+                Ok(row.answer(ImageState::Queued))
             }
             DEAD => {
                 if self.now.since(row.updated) < REVIVED_AFTER && !is_new {
-                    return Ok(self.answer(&row, ImageState::Failed));
+                    return Ok(row.answer(ImageState::Failed));
                 }
                 image.reopen(self.now);
-                self.open(&row)?;
-                row.reason = None;
-                Ok(self.answer(&row, ImageState::Queued))
+                self.open(&mut row)?;
+                Ok(row.answer(ImageState::Queued))
             }
             _ => {
+                let state = image.state_of(&want, &project);
                 if is_new {
                     // A worker that holds the unit sees the new generation when it lets go.
                     let sql = "UPDATE unit SET due = :now WHERE id = :id AND state = 0 AND due > :now";
-                    self.connection.prepare_cached(sql)?.execute(named_params! {":id": row.id, ":now": self.now})?;
+                    self.transaction.prepare_cached(sql)?.execute(named_params! {":id": row.id, ":now": self.now})?;
+                    self.derive_phase(&mut row)?;
                 }
-                let state = image.state_of(&want, &project);
-                Ok(self.answer(&row, state))
+                Ok(row.answer(state))
             }
         }
     }
 
-    fn row(&self, key: &str) -> rusqlite::Result<Option<Row>> {
-        self.connection
-            .prepare_cached("SELECT id, body, state, updated, reason FROM unit WHERE key = :key")?
-            .query_row(named_params! {":key": key}, |row| {
-                Ok(Row {
-                    id: row.get(0)?,
-                    unit: row.get(1)?,
-                    state: row.get(2)?,
-                    updated: row.get(3)?,
-                    reason: row.get(4)?,
-                })
-            })
-            .optional()
-    }
-
     fn insert(&self, unit: &Unit, want: &Want) -> rusqlite::Result<HandedOff> {
         let id: UnitId = self
-            .connection
+            .transaction
             .prepare_cached(
                 "INSERT INTO unit(kind, key, body, due, created, updated) VALUES(:kind, :key, :body, :now, :now, :now) \
                  RETURNING id",
@@ -243,8 +225,7 @@ impl Desk<'_> {
                 |row| row.get(0),
             )?;
         self.add_want(id, want)?;
-        let phase = if unit.kind() == 0 { Phase::Announced } else { Phase::Queued };
-        self.shared.set_phase(id, Some(phase));
+        self.transaction.set_phase(id, read::phase(unit, READY, &self.shared.projects, self.now));
         let resolved = matches!(unit, Unit::Image(_));
         Ok(HandedOff { id: unit_name(unit.kind(), id), state: ImageState::New, reason: None, resolved })
     }
@@ -253,7 +234,7 @@ impl Desk<'_> {
     pub(super) fn add_want(&self, unit: UnitId, want: &Want) -> rusqlite::Result<bool> {
         let key = want_key(want);
         let known: Option<Want> = self
-            .connection
+            .transaction
             .prepare_cached("SELECT body FROM want WHERE unit = :unit AND key = :key")?
             .query_row(named_params! {":unit": unit, ":key": key}, |row| row.get(0))
             .optional()?;
@@ -271,14 +252,14 @@ impl Desk<'_> {
             }
             None => want.clone(),
         };
-        self.connection
+        self.transaction
             .prepare_cached(
                 "INSERT INTO want(unit, key, body, asked) VALUES(:unit, :key, :body, :asked) \
                  ON CONFLICT(unit, key) DO UPDATE SET body = excluded.body, asked = excluded.asked",
             )?
             .execute(named_params! {":unit": unit, ":key": key, ":body": body, ":asked": body.last_asked})?;
         if is_new {
-            self.connection
+            self.transaction
                 .prepare_cached("UPDATE unit SET generation = generation + 1 WHERE id = :id")?
                 .execute(named_params! {":id": unit})?;
         }
@@ -286,28 +267,47 @@ impl Desk<'_> {
     }
 
     /// Opens a finished unit again, due now.
-    fn open(&self, row: &Row) -> rusqlite::Result<()> {
-        self.connection
+    pub(super) fn open(&self, row: &mut Row) -> rusqlite::Result<()> {
+        self.transaction
             .prepare_cached(
                 "UPDATE unit SET state = :ready, due = :now, updated = :now, body = :body, crashes = 0, reason = NULL \
                  WHERE id = :id",
             )?
             .execute(named_params! {":ready": READY, ":now": self.now, ":body": row.unit, ":id": row.id})?;
-        let phase = if row.unit.kind() == 0 { Phase::Announced } else { Phase::Queued };
-        self.shared.set_phase(row.id, Some(phase));
-        Ok(())
+        row.state = READY;
+        row.reason = None;
+        self.derive_phase(row)
     }
 
-    fn place<'a>(&self, unit: &'a Unit) -> &'a HarborImage {
-        match unit {
-            Unit::Announcement(announcement) => &announcement.place,
-            Unit::Image(image) => &image.place,
-        }
+    fn derive_phase(&self, row: &mut Row) -> rusqlite::Result<()> {
+        row.unit.set_wants(lease::wants(self.transaction, row.id)?);
+        self.transaction.set_phase(row.id, read::phase(&row.unit, row.state, &self.shared.projects, self.now));
+        Ok(())
+    }
+}
+
+impl Row {
+    pub(super) fn find(connection: &Connection, key: &str) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached("SELECT id, body, state, updated, reason FROM unit WHERE key = :key")?
+            .query_row(named_params! {":key": key}, Self::read)
+            .optional()
+    }
+
+    pub(super) fn get(connection: &Connection, id: UnitId) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached("SELECT id, body, state, updated, reason FROM unit WHERE id = :id")?
+            .query_row(named_params! {":id": id}, Self::read)
+            .optional()
+    }
+
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, unit: row.get(1)?, state: row.get(2)?, updated: row.get(3)?, reason: row.get(4)? })
     }
 
     /// The state of a unit as such, for answers that are about no want in particular.
-    fn unit_state(&self, row: &Row) -> ImageState {
-        match (&row.unit, row.state) {
+    fn image_state(&self) -> ImageState {
+        match (&self.unit, self.state) {
             (_, DEAD) => ImageState::Failed,
             (Unit::Image(_), DONE) => ImageState::Warm,
             (Unit::Image(image), _) if image.has_begun() => ImageState::Warming,
@@ -315,9 +315,9 @@ impl Desk<'_> {
         }
     }
 
-    fn answer(&self, row: &Row, state: ImageState) -> HandedOff {
-        let resolved = matches!(&row.unit, Unit::Image(_));
-        HandedOff { id: unit_name(row.unit.kind(), row.id), state, reason: row.reason.clone(), resolved }
+    fn answer(&self, state: ImageState) -> HandedOff {
+        let resolved = matches!(&self.unit, Unit::Image(_));
+        HandedOff { id: unit_name(self.unit.kind(), self.id), state, reason: self.reason.clone(), resolved }
     }
 }
 

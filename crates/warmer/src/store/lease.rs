@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harbor_warmer_protocol::{HarborImage, Tag};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::body::announcement_key;
-use super::hand_off::{Desk, parse_unit_name};
-use super::{Store, StoreError, Unit, UnitId};
+use super::body::{announcement_key, image_key};
+use super::hand_off::{DEAD, DONE, Desk, LEASED, READY, Row, parse_unit_name};
+use super::{Store, StoreError, Unit, UnitId, read};
 use crate::announcement::{Announcement, Resolved};
 use crate::clock::Timestamp;
 use crate::image::Want;
-use crate::view::Phase;
 
 /// The right to work on a unit, until it runs out or is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,8 +67,8 @@ impl Store {
     /// The queue can't be written.
     pub async fn acquire(&self, limit: usize, lease: Duration, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.write(move |connection| {
-            let mut leased: Vec<Leased> = connection
+        self.write(move |transaction| {
+            let mut leased: Vec<Leased> = transaction
                 .prepare_cached(ACQUIRE)?
                 .query_map(named_params! {":now": now, ":until": now + lease, ":limit": limit}, |row| {
                     Ok(Leased {
@@ -80,7 +79,7 @@ impl Store {
                 })?
                 .collect::<Result<_, _>>()?;
             for leased in &mut leased {
-                leased.unit.set_wants(wants(connection, leased.lease.id)?);
+                leased.unit.set_wants(wants(transaction, leased.lease.id)?);
             }
             Ok(leased)
         })
@@ -103,35 +102,14 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn renew(&self, lease: Lease, until: Timestamp) -> Result<bool, StoreError> {
-        self.write(move |connection| {
+        self.write(move |transaction| {
             let sql = "UPDATE unit SET due = :until WHERE id = :id AND token = :token AND state = 1";
-            let held = connection
+            let held = transaction
                 .prepare_cached(sql)?
                 .execute(named_params! {":until": until, ":id": lease.id, ":token": lease.token})?;
             Ok(held == 1)
         })
         .await
-    }
-
-    /// Writes down what was seen so far, and keeps the lease. False if it was lost.
-    ///
-    /// # Errors
-    /// The queue can't be written.
-    pub async fn save(&self, lease: Lease, unit: Unit, phase: Phase, now: Timestamp) -> Result<bool, StoreError> {
-        let saved = self
-            .write(move |connection| {
-                let sql = "UPDATE unit SET body = :body, updated = :now, crashes = 0 \
-                           WHERE id = :id AND token = :token AND state = 1";
-                let held = connection
-                    .prepare_cached(sql)?
-                    .execute(named_params! {":body": unit, ":now": now, ":id": lease.id, ":token": lease.token})?;
-                Ok(held == 1)
-            })
-            .await?;
-        if saved {
-            self.set_phase(lease.id, Some(phase));
-        }
-        Ok(saved)
     }
 
     /// Lets go of a unit. `moved` are tags that were seen to mean another digest now: the wants for them go there.
@@ -145,47 +123,50 @@ impl Store {
         unit: Unit,
         settlement: Settlement,
         moved: Vec<(Tag, Resolved)>,
-        phase: Phase,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.0);
-        let (held, phase) = self
-            .write(move |connection| {
+        let held = self
+            .write(move |transaction| {
                 let (state, due, reason) = match &settlement {
-                    Settlement::Wait { due, reason } => (0, *due, reason.clone()),
-                    Settlement::Done | Settlement::Resolved(_) => (2, now, None),
-                    Settlement::Dead { reason } => (3, now, Some(reason.clone())),
+                    Settlement::Wait { due, reason } => (READY, *due, reason.as_deref()),
+                    Settlement::Done | Settlement::Resolved(_) => (DONE, now, None),
+                    Settlement::Dead { reason } => (DEAD, now, Some(reason.as_str())),
                 };
-                let held = connection.prepare_cached(SETTLE)?.execute(named_params! {
-                    ":body": unit,
-                    ":state": state,
-                    ":due": due,
-                    ":now": now,
-                    ":reason": reason,
-                    ":id": lease.id,
-                    ":token": lease.token,
-                    ":generation": lease.generation,
-                })?;
-                if held == 0 {
-                    return Ok((false, None));
-                }
-                let desk = Desk { connection, shared: &shared, now };
-                let place = match &unit {
-                    Unit::Announcement(announcement) => &announcement.place,
-                    Unit::Image(image) => &image.place,
-                };
+                // Wants that came in meanwhile move on with all others when the announcement is resolved.
+                let seen = if matches!(settlement, Settlement::Resolved(_)) { None } else { Some(lease.generation) };
+                let settled = transaction
+                    .prepare_cached(SETTLE)?
+                    .query_row(
+                        named_params! {
+                            ":body": unit,
+                            ":state": state,
+                            ":due": due,
+                            ":now": now,
+                            ":reason": reason,
+                            ":id": lease.id,
+                            ":token": lease.token,
+                            ":seen": seen,
+                        },
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+                let Some(state) = settled else { return Ok(false) };
+                let desk = Desk { transaction, shared: &shared, now };
+                let mut unit = unit;
+                let place = unit.place().clone();
                 for (tag, resolved) in moved {
-                    desk.move_tag(lease.id, place, tag, resolved)?;
+                    desk.move_tag(lease.id, &place, tag, resolved)?;
                 }
                 if let Settlement::Resolved(resolved) = settlement {
-                    desk.move_wants(lease.id, place, resolved, |_| true)?;
-                    return Ok((true, None));
+                    desk.move_wants(lease.id, &place, resolved, |_| true)?;
                 }
-                Ok((true, Some(phase)))
+                unit.set_wants(wants(transaction, lease.id)?);
+                transaction.set_phase(lease.id, read::phase(&unit, state, &shared.projects, now));
+                Ok(true)
             })
             .await?;
         if held {
-            self.set_phase(lease.id, phase);
             self.0.woken.notify_one();
         }
         Ok(held)
@@ -196,9 +177,9 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn release(&self, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write(move |transaction| {
             let sql = "UPDATE unit SET state = 0, due = :now WHERE id = :id AND token = :token AND state = 1";
-            connection
+            transaction
                 .prepare_cached(sql)?
                 .execute(named_params! {":now": now, ":id": lease.id, ":token": lease.token})?;
             Ok(())
@@ -206,44 +187,37 @@ impl Store {
         .await
     }
 
-    /// Opens a finished or dead unit again, by hand. False if there is none of that id.
+    /// Opens a finished or dead unit again, by hand; of a resolved announcement, its image. One that a worker holds
+    /// stays with it. False if there is none of that id.
     ///
     /// # Errors
     /// The queue can't be written.
     pub async fn requeue(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
         let Some(id) = parse_unit_name(name) else { return Ok(false) };
-        let opened = self
-            .write(move |connection| {
-                let mut statement = connection.prepare_cached("SELECT body, state FROM unit WHERE id = :id")?;
-                let mut rows = statement.query(named_params! {":id": id})?;
-                let Some(row) = rows.next()? else { return Ok(None) };
-                let (mut unit, state): (Unit, i64) = (row.get(0)?, row.get(1)?);
-                drop(rows);
-                if state == 1 {
-                    return Ok(Some(None));
+        let shared = Arc::clone(&self.0);
+        let found = self
+            .write(move |transaction| {
+                let mut row = Row::get(transaction, id)?;
+                if let Some(Row { unit: Unit::Announcement(announcement), .. }) = &row
+                    && let Some(resolved) = announcement.resolved
+                {
+                    row = Row::find(transaction, &image_key(&announcement.place, resolved.root))?;
                 }
-                let phase = match &mut unit {
-                    Unit::Announcement(announcement) if announcement.resolved.is_some() => return Ok(Some(None)),
-                    Unit::Announcement(announcement) => {
-                        announcement.reopen();
-                        Phase::Announced
+                let Some(mut row) = row else { return Ok(false) };
+                if row.state != LEASED {
+                    match &mut row.unit {
+                        Unit::Announcement(announcement) => announcement.reopen(),
+                        Unit::Image(image) => image.reopen(now),
                     }
-                    Unit::Image(image) => {
-                        image.reopen(now);
-                        Phase::Queued
-                    }
-                };
-                let sql = "UPDATE unit SET state = 0, due = :now, updated = :now, body = :body, crashes = 0, \
-                           reason = NULL WHERE id = :id";
-                connection.prepare_cached(sql)?.execute(named_params! {":now": now, ":body": unit, ":id": id})?;
-                Ok(Some(Some(phase)))
+                    Desk { transaction, shared: &shared, now }.open(&mut row)?;
+                }
+                Ok(true)
             })
             .await?;
-        if let Some(Some(phase)) = opened {
-            self.set_phase(id, Some(phase));
+        if found {
             self.0.woken.notify_one();
         }
-        Ok(opened.is_some())
+        Ok(found)
     }
 
     /// Forgets finished and dead units that nobody asked for since `before`.
@@ -251,19 +225,17 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn forget(&self, before: Timestamp) -> Result<usize, StoreError> {
-        let forgotten = self
-            .write(move |connection| {
-                let ids: Vec<UnitId> = connection
-                    .prepare_cached(FORGET)?
-                    .query_map(named_params! {":before": before}, |row| row.get(0))?
-                    .collect::<Result<_, _>>()?;
-                Ok(ids)
-            })
-            .await?;
-        for id in &forgotten {
-            self.set_phase(*id, None);
-        }
-        Ok(forgotten.len())
+        self.write(move |transaction| {
+            let ids: Vec<UnitId> = transaction
+                .prepare_cached(FORGET)?
+                .query_map(named_params! {":before": before}, |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for id in &ids {
+                transaction.set_phase(*id, None);
+            }
+            Ok(ids.len())
+        })
+        .await
     }
 }
 
@@ -277,10 +249,11 @@ RETURNING id, token, generation, crashes, body";
 // A want that came in meanwhile makes the unit ready at once, whatever the worker decided without it.
 const SETTLE: &str = "
 UPDATE unit SET body = :body, updated = :now, crashes = 0,
-  state = CASE WHEN generation = :generation THEN :state ELSE 0 END,
-  due = CASE WHEN generation = :generation THEN :due ELSE :now END,
-  reason = CASE WHEN generation = :generation THEN :reason ELSE NULL END
-WHERE id = :id AND token = :token AND state = 1";
+  state = CASE WHEN generation = coalesce(:seen, generation) THEN :state ELSE 0 END,
+  due = CASE WHEN generation = coalesce(:seen, generation) THEN :due ELSE :now END,
+  reason = CASE WHEN generation = coalesce(:seen, generation) THEN :reason ELSE NULL END
+WHERE id = :id AND token = :token AND state = 1
+RETURNING state";
 
 // `state >= 2` names the partial index; without it SQLite scans the table.
 const FORGET: &str = "
@@ -304,11 +277,11 @@ impl Desk<'_> {
         resolved: Resolved,
         chosen: impl Fn(&Want) -> bool,
     ) -> rusqlite::Result<()> {
-        let all = wants(self.connection, unit)?;
+        let all = wants(self.transaction, unit)?;
         for want in all.into_iter().filter(|want| chosen(want)) {
             let key = super::body::want_key(&want);
             self.take_image(place, resolved.root, Want { headed: Some(resolved.at), ..want })?;
-            self.connection
+            self.transaction
                 .prepare_cached("DELETE FROM want WHERE unit = :unit AND key = :key")?
                 .execute(named_params! {":unit": unit, ":key": key})?;
         }
@@ -321,7 +294,7 @@ impl Desk<'_> {
         let mut announcement = Announcement::new(place.clone(), tag.clone());
         announcement.resolved = Some(resolved);
         let key = announcement_key(place, &tag);
-        self.connection
+        self.transaction
             .prepare_cached("UPDATE unit SET body = :body, updated = :now WHERE key = :key AND state = 2")?
             .execute(named_params! {
                 ":body": Unit::Announcement(announcement),

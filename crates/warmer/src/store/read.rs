@@ -7,7 +7,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::body::{announcement_key, image_key};
-use super::hand_off::{parse_unit_name, unit_name};
+use super::hand_off::{DEAD, DONE, parse_unit_name, unit_name};
 use super::{Shared, Store, StoreError, Unit, UnitId};
 use crate::announcement::Announcement;
 use crate::clock::Timestamp;
@@ -151,15 +151,10 @@ impl StoredUnit {
         })
     }
 
-    /// Whether people are shown it: a resolved announcement is shown as its image.
-    fn is_shown(&self) -> bool {
-        self.kind == 1 || self.state != 2
-    }
-
     fn facts(&self) -> RowFacts {
         RowFacts {
             id: unit_name(self.kind, self.id),
-            dead: self.state == 3,
+            dead: self.state == DEAD,
             due: self.due,
             created: self.created,
             reason: self.reason.clone(),
@@ -180,7 +175,7 @@ impl StoredUnit {
             place: announcement.place.clone(),
             tags: vec![announcement.tag.clone()],
             root: None,
-            phase: if self.state == 3 { Phase::Failed } else { Phase::Announced },
+            phase: if self.state == DEAD { Phase::Failed } else { Phase::Announced },
             reason: self.reason.clone(),
             blobs_local: 0,
             blobs_total: 0,
@@ -197,7 +192,7 @@ impl StoredUnit {
         match &self.unit {
             Unit::Image(image) => image.view(self.facts(), &projects.get(&image.place, now), now),
             Unit::Announcement(announcement) => {
-                let state = if self.state == 3 { ImageState::Failed } else { ImageState::Queued };
+                let state = if self.state == DEAD { ImageState::Failed } else { ImageState::Queued };
                 ImageView {
                     summary: self.announcement_summary(announcement),
                     wants: announcement.wants.iter().map(|want| want_view(want, state)).collect(),
@@ -225,7 +220,7 @@ fn follow(
 ) -> rusqlite::Result<Option<ImageView>> {
     let Some(mut row) = row else { return Ok(None) };
     if let Unit::Announcement(Announcement { place, resolved: Some(resolved), .. }) = &row.unit
-        && row.state == 2
+        && row.state == DONE
         && let Some(image) = by_key(connection, &image_key(place, resolved.root))?
     {
         row = image;
@@ -243,7 +238,7 @@ fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Time
     let mut next = None;
     while let Some(row) = rows.next()? {
         let mut row = StoredUnit::read(row)?;
-        if !row.is_shown() {
+        if !is_shown(&row.unit, row.state) {
             continue;
         }
         row.unit.set_wants(super::lease::wants(connection, row.id)?);
@@ -265,6 +260,21 @@ fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Time
     Ok(ImageList { images, next })
 }
 
+/// Whether people are shown it: a resolved announcement is shown as its image.
+fn is_shown(unit: &Unit, state: i64) -> bool {
+    matches!(unit, Unit::Image(_)) || state != DONE
+}
+
+/// The phase that people are shown of a unit with its wants; none where it isn't shown.
+pub(super) fn phase(unit: &Unit, state: i64, projects: &Projects, now: Timestamp) -> Option<Phase> {
+    match unit {
+        _ if !is_shown(unit, state) => None,
+        _ if state == DEAD => Some(Phase::Failed),
+        Unit::Announcement(_) => Some(Phase::Announced),
+        Unit::Image(image) => Some(image.phase(&projects.get(&image.place, now), now)),
+    }
+}
+
 /// The phase of every unit that is shown, read once at the start; afterwards writes keep it up to date.
 pub(super) fn phases(
     connection: &Connection,
@@ -275,10 +285,12 @@ pub(super) fn phases(
     let mut statement = connection.prepare(SELECT)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let mut row = StoredUnit::read(row)?;
-        if row.is_shown() {
-            row.unit.set_wants(super::lease::wants(connection, row.id)?);
-            phases.insert(row.id, row.summary(projects, now).phase);
+        let id = row.get(0)?;
+        let unreadable = |source| StoreError::Unreadable { unit: id, source };
+        let StoredUnit { mut unit, state, .. } = StoredUnit::read(row).map_err(unreadable)?;
+        unit.set_wants(super::lease::wants(connection, id).map_err(unreadable)?);
+        if let Some(phase) = phase(&unit, state, projects, now) {
+            phases.insert(id, phase);
         }
     }
     Ok(phases)

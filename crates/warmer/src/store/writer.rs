@@ -1,14 +1,19 @@
 //! The thread that writes: group commit.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::StoreError;
+use super::{StoreError, schema};
 
 /// A change, and how to tell its caller once it is committed.
-type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Box<dyn FnOnce() + Send>> + Send>;
+type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Answer> + Send>;
+
+/// Tells the caller.
+type Answer = Box<dyn FnOnce() + Send>;
 
 /// So many changes share a commit at most: the time that a batch takes stays far below the sync that it saves.
 const BATCH: usize = 512;
@@ -16,37 +21,50 @@ const BATCH: usize = 512;
 /// Callers that wait for a place when so many changes are queued.
 const QUEUED: usize = 4096;
 
-pub(super) struct Writer(mpsc::Sender<Change>);
+pub(super) struct Writer {
+    changes: mpsc::Sender<Change>,
+    healthy: Arc<AtomicBool>,
+}
 
 impl Writer {
     /// Starts the thread; it ends when the last handle is dropped and everything queued is written.
     pub(super) fn start(connection: Connection) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUED);
+        let (changes, receiver) = mpsc::channel(QUEUED);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&healthy);
         std::thread::Builder::new()
             .name("queue-writer".to_owned())
-            .spawn(move || write_all(connection, receiver))
+            .spawn(move || write_all(connection, receiver, &told))
             .expect("the system starts a thread at the start of the program");
-        Self(sender)
+        Self { changes, healthy }
     }
 
-    pub(super) async fn write<T: Send + 'static>(
+    /// Whether the disk took the last write.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed) && !self.changes.is_closed()
+    }
+
+    /// Runs `change` in the next commit. What it returns beside its value runs right after that commit, in the order
+    /// of the changes.
+    pub(super) async fn write<T: Send + 'static, Then: FnOnce() + Send + 'static>(
         &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<(T, Then)> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let change: Change = Box::new(move |connection| {
-            let value = change(connection)?;
+            let (value, then) = change(connection)?;
             Ok(Box::new(move || {
+                then();
                 // The caller may have gone: the change stands all the same.
                 let _gone = answer.send(value);
             }))
         });
-        self.0.send(change).await.map_err(|_| StoreError::Closed)?;
+        self.changes.send(change).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::NotCommitted)
     }
 }
 
-fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>) {
+fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, healthy: &AtomicBool) {
     while let Some(first) = changes.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH {
@@ -56,12 +74,15 @@ fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>) {
             }
         }
         let alone = batch.len() == 1;
-        if let Err(error) = commit(&connection, batch) {
-            // Dropping the answers tells the callers.
-            tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be written");
-            if alone {
-                // A full or broken disk: don't spin.
-                std::thread::sleep(Duration::from_millis(50));
+        match commit(&connection, batch, healthy) {
+            Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+            Err(error) => {
+                // Dropping the answers told the callers.
+                tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be written");
+                if alone {
+                    // A full or broken disk: don't spin.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             }
         }
     }
@@ -71,19 +92,23 @@ fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>) {
     }
 }
 
-fn commit(connection: &Connection, batch: Vec<Change>) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut answers = Vec::with_capacity(batch.len());
-    let written = batch.into_iter().try_for_each(|change| {
-        answers.push(change(connection)?);
-        Ok(())
-    });
-    if let Err(error) = written.and_then(|()| connection.execute_batch("COMMIT")) {
+fn commit(connection: &Connection, batch: Vec<Change>, healthy: &AtomicBool) -> rusqlite::Result<Vec<Answer>> {
+    let written = write_batch(connection, batch, healthy.load(Ordering::Relaxed));
+    healthy.store(written.is_ok(), Ordering::Relaxed);
+    if written.is_err() && !connection.is_autocommit() {
+        // A full disk has rolled back by itself.
         connection.execute_batch("ROLLBACK")?;
-        return Err(error);
     }
-    for answer in answers {
-        answer();
+    written
+}
+
+fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> rusqlite::Result<Vec<Answer>> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    if !healthy {
+        // Looking for work in an empty queue writes nothing, so it would not tell whether the disk takes writes again.
+        schema::rewrite_version(connection)?;
     }
-    Ok(())
+    let answers = batch.into_iter().map(|change| change(connection)).collect::<Result<_, _>>()?;
+    connection.execute_batch("COMMIT")?;
+    Ok(answers)
 }

@@ -282,7 +282,6 @@ impl Workshop {
             }
         };
         self.metrics.blob(BlobOutcome::Fetched);
-        self.metrics.blob_bytes(bytes);
         self.copies.began(key, permit, now, now + project.timers.copy_patience(size_bytes));
         leader.finish(Ok(bytes));
         Ok(Seen::at(Observation::BlobAsked(digest), now))
@@ -310,7 +309,6 @@ impl Workshop {
         let drained = client
             .drain_blob(here, digest, size_bytes, |bytes| {
                 leader.add_bytes(bytes);
-                self.metrics.blob_bytes(bytes);
             })
             .await;
         permit.settle(&drained);

@@ -150,6 +150,9 @@ impl Model {
                 Next::Stuck(error) => {
                     image.observe(project, Observation::Failed { step: "verify".to_owned(), error }, self.now);
                 }
+                Next::Refused(error) => {
+                    image.observe(project, Observation::Throttled { step: "verify".to_owned(), error }, self.now);
+                }
                 end @ (Next::Done | Next::Dead(_)) => return end,
             }
         }
