@@ -105,7 +105,9 @@ async fn ask_project(client: &Client, project: &ProjectName) -> ProjectAnswers {
 
 fn unanswered(error: &HarborError) -> Finding {
     let cure = match error.class() {
-        AnswerClass::Unreachable => "look at url, at the name's address, and for a private certificate authority at caFile",
+        AnswerClass::Unreachable => {
+            "look at url, at the name's address, and for a private certificate authority at caFile"
+        }
         AnswerClass::Timeout => "look at the network between here and Harbor, and at Harbor's load",
         AnswerClass::ServerError => "look at the logs of Harbor's core and nginx",
         _ => "look at url: it must be the address of a Harbor, without a path",
@@ -196,14 +198,18 @@ fn judge_artifact(name: &ProjectName, artifact: &Result<Option<Artifact>, Harbor
     match artifact {
         Ok(_) => Finding::good(format!("{name}: artifacts may be read, so Harbor itself says what is warm")),
         Err(HarborError::Forbidden(_)) => Finding::doubtful(
-            format!("{name}: artifacts may not be read; warm will mean that every blob is there, and no tag is verified"),
+            format!(
+                "{name}: artifacts may not be read; warm will mean that every blob is there, and no tag is verified"
+            ),
             "give the robot the rights `artifact: read` and `tag: list` in this project",
         ),
         Err(HarborError::Unauthorized(_)) => Finding::doubtful(
             format!("{name}: the API refuses these credentials, though the registry takes them"),
             "give the robot the rights `artifact: read` and `tag: list` in this project",
         ),
-        Err(error) => Finding::bad(format!("{name}: artifacts can't be read: {error}"), "look at the logs of Harbor's core"),
+        Err(error) => {
+            Finding::bad(format!("{name}: artifacts can't be read: {error}"), "look at the logs of Harbor's core")
+        }
     }
 }
 

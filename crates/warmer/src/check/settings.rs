@@ -50,7 +50,10 @@ fn describe_queue(config: &Config) -> Section {
     let queue = &config.queue;
     let findings = vec![
         Finding::stated(format!("in {}, {} images at once", config.data_dir.display(), queue.workers)),
-        Finding::stated(format!("a warm tag is looked at again when asked for after {}", duration_text(queue.recheck_after))),
+        Finding::stated(format!(
+            "a warm tag is looked at again when asked for after {}",
+            duration_text(queue.recheck_after)
+        )),
         Finding::stated(format!(
             "given up: what keeps failing after {}, a tag that its upstream lacks after {}",
             duration_text(queue.give_up_after),

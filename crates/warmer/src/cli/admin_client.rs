@@ -181,8 +181,10 @@ impl AdminClient {
     ) -> Result<Vec<u8>, AdminError> {
         let mut request = self.http.request(method, url).timeout(timeout);
         if let Some(body) = body {
-            let json = serde_json::to_vec(body)
-                .map_err(|error| AdminError::NotAService { address: self.base.to_string(), cause: error.to_string() })?;
+            let json = serde_json::to_vec(body).map_err(|error| AdminError::NotAService {
+                address: self.base.to_string(),
+                cause: error.to_string(),
+            })?;
             request = request.header(http::header::CONTENT_TYPE, "application/json").body(json);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
@@ -193,7 +195,9 @@ impl AdminClient {
         }
         Err(match serde_json::from_slice::<ErrorBody>(&bytes) {
             Ok(ErrorBody { error }) => AdminError::Refused { status, sentence: error },
-            Err(_) => AdminError::NotAService { address: self.base.to_string(), cause: format!("its status is {status}") },
+            Err(_) => {
+                AdminError::NotAService { address: self.base.to_string(), cause: format!("its status is {status}") }
+            }
         })
     }
 

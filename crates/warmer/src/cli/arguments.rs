@@ -186,9 +186,8 @@ pub struct RequeueArguments {
 }
 
 fn parse_phase(text: &str) -> Result<Phase, String> {
-    serde_json::from_value(text.into()).map_err(|_| {
-        "write announced, queued, warming, local, warm, tagged, replicated or failed".to_owned()
-    })
+    serde_json::from_value(text.into())
+        .map_err(|_| "write announced, queued, warming, local, warm, tagged, replicated or failed".to_owned())
 }
 
 #[cfg(test)]

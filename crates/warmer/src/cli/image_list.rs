@@ -90,8 +90,7 @@ fn manifest_images(name: &str, text: &str, custom: &CustomKinds) -> Result<Vec<S
     for document in &documents {
         flatten(document, &mut objects);
     }
-    let list: Vec<_> =
-        objects.iter().flat_map(|object| images(object, custom)).map(|image| image.written).collect();
+    let list: Vec<_> = objects.iter().flat_map(|object| images(object, custom)).map(|image| image.written).collect();
     if list.is_empty() {
         let kinds: BTreeSet<_> = objects.iter().filter_map(|object| object.get("kind")?.as_str()).collect();
         let kinds = match kinds.len() {
@@ -175,7 +174,8 @@ items:
 
     #[test]
     fn says_what_a_manifest_without_images_holds() {
-        let text = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {template: {spec: {containers: [{image: a:1}]}}}\n";
+        let text =
+            "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {template: {spec: {containers: [{image: a:1}]}}}\n";
         let error = manifest_images("m.yaml", text, &Default::default()).unwrap_err();
         assert!(error.to_string().contains("m.yaml names no image; it holds Rollout"), "{error}");
 

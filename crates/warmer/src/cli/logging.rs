@@ -30,8 +30,7 @@ pub enum LoggingError {
 /// [`LoggingError`].
 pub fn start_logging(arguments: &LoggingArguments) -> Result<(), LoggingError> {
     let level = &arguments.log_level;
-    let filter =
-        EnvFilter::try_new(level).map_err(|source| LoggingError::Level { level: level.clone(), source })?;
+    let filter = EnvFilter::try_new(level).map_err(|source| LoggingError::Level { level: level.clone(), source })?;
     let is_terminal = std::io::stderr().is_terminal();
     let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
     let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

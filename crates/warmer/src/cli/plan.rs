@@ -44,11 +44,7 @@ fn render(plan: &PlanResponse, screen: &Screen) -> String {
     }
     let mut text = table.render(screen, 0);
     let unknown = plan.images.iter().filter(|entry| entry.state == PlanState::Unknown).count();
-    let sum = format!(
-        "Harbor lacks {}, {}.",
-        count_text(plan.blobs_missing, "blob"),
-        bytes_text(plan.bytes_missing)
-    );
+    let sum = format!("Harbor lacks {}, {}.", count_text(plan.blobs_missing, "blob"), bytes_text(plan.bytes_missing));
     text.push_str(&screen.paint(&sum, Tone::Heading));
     if unknown > 0 {
         text.push_str(&format!(" Of {} that is not known.", count_text(unknown, "image")));

@@ -15,6 +15,8 @@ use crate::view::{BlobView, ImageView};
 const BLOBS_SHOWN: usize = 6;
 
 const IMAGE_TEMPLATE: &str = "{prefix:.bold} [{bar:30}] {binary_bytes:>11} of {binary_total_bytes:<11} {wide_msg}";
+/// Before the first manifest was read there is nothing to measure by.
+const UNKNOWN_TEMPLATE: &str = "{prefix:.bold} {wide_msg}";
 const BLOB_TEMPLATE: &str = "  {prefix:.dim} [{bar:24}] {binary_bytes:>11} of {binary_total_bytes:<11} {msg:.dim}";
 
 /// The progress of every image.
@@ -64,9 +66,8 @@ impl Progress {
 impl Shown {
     fn draw(&mut self, bars: &MultiProgress, image: &str, view: &ImageView, standing: &Standing) {
         let summary = &view.summary;
-        let bar = self.bar.get_or_insert_with(|| {
-            bars.add(ProgressBar::new(summary.bytes_total)).with_style(style(IMAGE_TEMPLATE))
-        });
+        let bar = self.bar.get_or_insert_with(|| bars.add(ProgressBar::new(summary.bytes_total)));
+        bar.set_style(style(if summary.blobs_total == 0 { UNKNOWN_TEMPLATE } else { IMAGE_TEMPLATE }));
         bar.set_prefix(image.to_owned());
         bar.set_length(summary.bytes_total);
         bar.set_position(bytes_so_far(view));
@@ -104,9 +105,7 @@ impl Shown {
 
 /// The templates are constants of this file; a test holds them to be valid.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸─")
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }
 
 /// Blobs that Harbor has been asked for and doesn't have yet.
@@ -150,14 +149,14 @@ fn line(image: &str, view: &ImageView, standing: &Standing) -> String {
 mod tests {
     use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
 
-    use super::{BLOB_TEMPLATE, IMAGE_TEMPLATE, Progress, Shown, line};
+    use super::{BLOB_TEMPLATE, IMAGE_TEMPLATE, Progress, Shown, UNKNOWN_TEMPLATE, line};
     use crate::cli::fixtures::{NOW, warming};
     use crate::cli::screen::Screen;
     use crate::cli::warm::Standing;
 
     #[test]
     fn the_templates_are_valid() {
-        for template in [IMAGE_TEMPLATE, BLOB_TEMPLATE] {
+        for template in [IMAGE_TEMPLATE, UNKNOWN_TEMPLATE, BLOB_TEMPLATE] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

@@ -61,11 +61,7 @@ async fn find(client: &AdminClient, wanted: &str, arguments: &StatusArguments) -
     }
 }
 
-fn list_outcome(
-    list: &ImageList,
-    arguments: &StatusArguments,
-    screen: &Screen,
-) -> Result<Outcome, serde_json::Error> {
+fn list_outcome(list: &ImageList, arguments: &StatusArguments, screen: &Screen) -> Result<Outcome, serde_json::Error> {
     let text = if arguments.json { json(list)? } else { render_list(list, clock::now(), screen) };
     Ok(Outcome { text, exit: Exit::Done })
 }
@@ -183,13 +179,16 @@ fn render_facts(summary: &ImageSummary, now: Timestamp, screen: &Screen) -> Stri
         let tone = if summary.phase == Phase::Failed { Tone::Bad } else { Tone::Warning };
         fact("reason", Cell::toned(reason.clone(), tone));
     }
-    let blobs = format!(
-        "{} of {} in Harbor, {} of {}",
-        summary.blobs_local,
-        count_text(summary.blobs_total, "blob"),
-        bytes_text(summary.bytes_local),
-        bytes_text(summary.bytes_total)
-    );
+    let blobs = match summary.blobs_total {
+        0 => "not known yet".to_owned(),
+        total => format!(
+            "{} of {} in Harbor, {} of {}",
+            summary.blobs_local,
+            count_text(total, "blob"),
+            bytes_text(summary.bytes_local),
+            bytes_text(summary.bytes_total)
+        ),
+    };
     fact("content", blobs.into());
     let asked =
         format!("first {}, last {}", ago_text(now.since(summary.first_asked)), ago_text(now.since(summary.last_asked)));
@@ -200,7 +199,7 @@ fn render_facts(summary: &ImageSummary, now: Timestamp, screen: &Screen) -> Stri
     // A dead letter has no next step, and an image that is done only keeps warm.
     if summary.phase < Phase::Warm {
         let due = match summary.due.since(now) {
-            wait if wait.is_zero() => "due".to_owned(),
+            wait if wait.as_secs() == 0 => "due".to_owned(),
             wait => format!("in {}", span_text(wait)),
         };
         fact("next step", due.into());
@@ -289,7 +288,12 @@ fn render_blobs(blobs: &[BlobView], now: Timestamp, screen: &Screen) -> String {
             0 => "-".to_owned(),
             asks => format!("{asks}×"),
         };
-        table.row([Cell::from(blob.digest.to_string()), Cell::from(bytes_text(blob.size_bytes)), Cell::from(asks), local]);
+        table.row([
+            Cell::from(blob.digest.to_string()),
+            Cell::from(bytes_text(blob.size_bytes)),
+            Cell::from(asks),
+            local,
+        ]);
     }
     table.render(screen, 2)
 }

@@ -66,7 +66,8 @@ impl Table {
             let mut line = " ".repeat(indent);
             // Trailing blanks would wrap in a narrow terminal.
             let used = row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
-            for (index, ((cell, width), (_, column))) in row.iter().zip(&widths).zip(&self.columns).take(used).enumerate()
+            for (index, ((cell, width), (_, column))) in
+                row.iter().zip(&widths).zip(&self.columns).take(used).enumerate()
             {
                 let cut = match column {
                     Column::ShrinkingImage => cut_start(&cell.text, *width),
@@ -134,7 +135,8 @@ mod tests {
     use crate::cli::screen::{Screen, Tone};
 
     fn table() -> Table {
-        let mut table = Table::new([("NAME", Column::ShrinkingImage), ("SIZE", Column::Right), ("WHY", Column::Shrinking)]);
+        let mut table =
+            Table::new([("NAME", Column::ShrinkingImage), ("SIZE", Column::Right), ("WHY", Column::Shrinking)]);
         table.row(["a".into(), "12".into(), "short".into()]);
         table.row([
             "main/hub/library/nginx:1.27".into(),

@@ -55,10 +55,7 @@ impl Service {
     }
 }
 
-async fn answer(
-    State((answers, asked)): State<(Answers, Arc<Mutex<Vec<String>>>)>,
-    request: Request,
-) -> Response {
+async fn answer(State((answers, asked)): State<(Answers, Arc<Mutex<Vec<String>>>)>, request: Request) -> Response {
     let request = format!("{} {}", request.method(), request.uri());
     asked.lock().unwrap().push(request.clone());
     let mut answers = answers.lock().unwrap();
@@ -183,7 +180,10 @@ async fn status_of_an_image_that_nobody_asked_for_fails() {
     ])
     .await;
 
-    assert_eq!(service.run(&["status", "redis"]).await.unwrap(), (Exit::Failed, "Nobody has asked for redis.\n".into()));
+    assert_eq!(
+        service.run(&["status", "redis"]).await.unwrap(),
+        (Exit::Failed, "Nobody has asked for redis.\n".into())
+    );
 }
 
 #[tokio::test]

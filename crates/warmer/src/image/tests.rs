@@ -23,7 +23,10 @@ pub(crate) fn a_project() -> Project {
         resolves_through: false,
         timers: Timers::REAL,
         give_up_after: Duration::from_secs(86_400),
+        targets: vec!["prod".parse().unwrap()],
+        keep_warm_every: None,
         pause: None,
+        strained: false,
     }
 }
 
@@ -59,7 +62,7 @@ fn one_of_two_platforms_is_warm_at_about_20_s_and_its_tag_recorded_after_harbors
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     let mut image = wanted(&model);
     let end = model.run(&mut image, &a_project());
-    assert_eq!(end, Next::Done);
+    assert_eq!(end, Next::Done(None));
     assert!((20..25).contains(&model.second(image.warm_at.unwrap())), "{image:?}");
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
     assert!((400..430).contains(&model.second(model.now)), "{}", model.second(model.now));
@@ -71,7 +74,7 @@ fn a_completed_index_has_its_tag_at_about_50_s() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64", "unknown/unknown"]);
     let mut image = wanted(&model);
     let project = Project { complete_index: true, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
     assert!((40..60).contains(&model.second(model.now)), "{}", model.second(model.now));
 }
@@ -81,7 +84,7 @@ fn with_a_second_project_for_indexes_the_tag_is_there_at_about_35_s() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     let mut image = wanted(&model);
     let project = Project { complete_index: true, resolves_through: true, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
     assert!((30..42).contains(&model.second(model.now)), "{}", model.second(model.now));
 }
@@ -91,7 +94,7 @@ fn an_image_slower_than_the_index_deadline_gets_its_tag_through_a_second_project
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(490));
     let mut image = wanted(&model);
     let project = Project { complete_index: true, resolves_through: true, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
 }
 
@@ -99,7 +102,7 @@ fn an_image_slower_than_the_index_deadline_gets_its_tag_through_a_second_project
 fn without_one_its_tag_is_blocked_for_seven_days_and_the_image_is_warm_all_the_same() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(490));
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
     let status = image.tag_status(&tag("1.0"), &a_project(), model.now);
     let TagStatus::Blocked { heals_at } = status else { panic!("{status:?}") };
@@ -110,7 +113,7 @@ fn without_one_its_tag_is_blocked_for_seven_days_and_the_image_is_warm_all_the_s
 fn a_single_manifest_has_its_tag_at_about_30_s() {
     let mut model = Model::single();
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
     assert!((20..36).contains(&model.second(model.now)), "{}", model.second(model.now));
 }
@@ -119,7 +122,7 @@ fn a_single_manifest_has_its_tag_at_about_30_s() {
 fn a_layer_slower_than_200_s_is_recorded_by_reading_its_manifest_again() {
     let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(255));
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     let warm = model.second(image.warm_at.unwrap());
     assert!((275..300).contains(&warm), "{warm}");
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
@@ -130,7 +133,7 @@ fn a_harbor_that_restarts_in_mid_warming_is_noticed_and_the_image_is_warm_in_the
     let mut model = Model::single();
     let mut image = wanted(&model);
     model.restarts_at(START + seconds(10));
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
     assert!((65..100).contains(&model.second(image.warm_at.unwrap())), "{}", model.second(image.warm_at.unwrap()));
 }
@@ -140,7 +143,7 @@ fn a_blob_whose_copy_broke_is_asked_for_again() {
     let mut model = Model::single();
     model.copies_that_break = 1;
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert!(model.second(image.warm_at.unwrap()) < 130);
 }
 
@@ -184,7 +187,7 @@ fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
     let transfers = model.most_transfers_of_a_blob();
     assert!(transfers < 1500, "{transfers} transfers of a blob in {days} days");
     model.copies_that_break = 0;
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
 }
 
@@ -193,7 +196,7 @@ fn an_image_that_harbor_has_already_moves_nothing() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     model.has_everything();
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(model.most_transfers_of_a_blob(), 0);
     assert!(model.now.since(START) < seconds(2), "{}", model.second(model.now));
 }
@@ -207,7 +210,7 @@ fn a_reopened_image_is_looked_at_again_and_warmed_again_if_it_is_gone() {
     model.loses_everything();
     image.reopen(model.now);
     assert_eq!(image.state_of(&image.wants[0], &a_project()), ImageState::Warming);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(model.most_transfers_of_a_blob(), 2);
     assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
 }
@@ -221,7 +224,7 @@ fn a_second_tag_after_the_index_was_read_is_blocked_and_does_not_keep_the_image_
     wants.push(Want { headed: Some(model.now), ..a_want(Some("latest"), "linux/amd64", model.now) });
     image.set_wants(wants);
     let from = model.now;
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert!(matches!(image.tag_status(&tag("latest"), &a_project(), model.now), TagStatus::Blocked { .. }));
     assert!(model.now.since(from) < seconds(5));
 }
@@ -246,7 +249,7 @@ fn a_tag_that_means_another_image_now_is_not_waited_for() {
     let mut image = wanted(&model);
     image.observe(&a_project(), Observation::TagHeaded { tag: tag("1.0"), digest: Digest::ZERO }, START);
     assert_eq!(image.tag_status(&tag("1.0"), &a_project(), START), TagStatus::Moved);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
 }
 
@@ -280,7 +283,7 @@ fn a_robot_that_may_not_read_artifacts_has_the_image_verified_by_its_blobs() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     model.artifacts_are_readable = false;
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
     assert!(model.now.since(START) < seconds(5));
 }
@@ -289,7 +292,7 @@ fn a_robot_that_may_not_read_artifacts_has_the_image_verified_by_its_blobs() {
 fn a_layer_that_harbor_can_not_store_is_not_waited_for() {
     let mut model = Model::single().with_a_foreign_layer();
     let mut image = wanted(&model);
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert!(model.now.since(START) < seconds(700));
     assert!(image.warm_at.is_some());
 }
@@ -305,7 +308,7 @@ fn a_pause_uses_up_nothing_however_long_it_is() {
     assert!(until >= START + seconds(30 * 86_400) && reason.contains("expired"));
     image.observe(&paused, Observation::Held, until);
     model.now = until;
-    assert_eq!(model.run(&mut image, &a_project()), Next::Done);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn a_drained_image_reads_every_blob_once() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     let mut image = wanted(&model);
     let project = Project { transfer: Transfer::Drain, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(model.most_transfers_of_a_blob(), 1);
 }
 
@@ -322,7 +325,7 @@ fn a_distribution_cache_is_verified_by_manifest_and_blobs_and_has_no_tags_to_wai
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     let mut image = wanted(&model);
     let project = Project { kind: HarborKind::Distribution, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done);
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Warm);
     assert_eq!(model.most_transfers_of_a_blob(), 1);
 }

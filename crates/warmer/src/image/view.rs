@@ -47,7 +47,7 @@ impl Image {
             Next::WaitUntil(_, waiting) => Some(waiting.to_string()),
             Next::Stuck(why) | Next::Refused(why) => Some(why),
             Next::Dead(reason) => Some(reason.to_string()),
-            Next::Do(_) | Next::Done => None,
+            Next::Do(_) | Next::Done(_) => None,
         });
         ImageSummary {
             id: row.id,

@@ -85,8 +85,7 @@ async fn indexes_are_read_through_a_project_of_the_same_endpoint() {
     let directory = tempfile::tempdir().unwrap();
     let projects = "{hub: {resolveThrough: hub-index}, hub-index: {}}";
 
-    let (text, problems) =
-        report(&config(&simulator.url(), directory.path(), "robot$warmer", projects, "")).await;
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), "robot$warmer", projects, "")).await;
 
     assert!(!problems, "{text}");
     assert_says(&text, &["✓ hub-index is a proxy cache of the same endpoint"]);
@@ -98,8 +97,7 @@ async fn an_ordinary_project_is_no_proxy_cache() {
     let simulator = harbor(system_robot()).start().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
 
-    let (text, problems) =
-        report(&config(&simulator.url(), directory.path(), "robot$warmer", "{own: {}}", "")).await;
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), "robot$warmer", "{own: {}}", "")).await;
 
     assert!(problems, "{text}");
     assert_says(&text, &["✗ own is an ordinary project", "make another with \"Proxy Cache\" on"]);
@@ -169,7 +167,8 @@ async fn nobody_at_the_address_is_told_with_its_cure() {
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();
 
-    let (text, problems) = report(&config(&format!("http://{address}"), directory.path(), ROBOT, "{hub: {}}", "")).await;
+    let (text, problems) =
+        report(&config(&format!("http://{address}"), directory.path(), ROBOT, "{hub: {}}", "")).await;
 
     assert!(problems, "{text}");
     assert_says(&text, &["✗ it does not answer: the connection to Harbor failed", "look at url"]);

@@ -153,7 +153,7 @@ impl Model {
                 Next::Refused(error) => {
                     image.observe(project, Observation::Throttled { step: "verify".to_owned(), error }, self.now);
                 }
-                end @ (Next::Done | Next::Dead(_)) => return end,
+                end @ (Next::Done(_) | Next::Dead(_)) => return end,
             }
         }
         panic!("no end in sight after {} s: {image:?}", self.second(self.now));
