@@ -22,6 +22,9 @@ pub fn now() -> Timestamp {
 }
 
 impl Timestamp {
+    /// Later than any moment that comes.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// From milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

@@ -240,3 +240,71 @@ pub struct OwnPolicy {
     /// How many leading parts of the path the namespace replaces; none leaves it to Harbor (all but the last).
     pub dest_namespace_replace_count: Option<i8>,
 }
+
+/// One mistake in the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The line, from 1. For a missing key the map that it is missing from.
+    pub line: u64,
+    /// The column, from 1, in characters.
+    pub column: u64,
+    /// The key, as a path from the top, such as `harbors.main.url`; empty for a syntax error.
+    pub path: String,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "line {}: {}: {}", self.line, self.path, self.message)
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file says something that can't be.
+    #[error("{}", mistakes_text(.path, .mistakes))]
+    Mistaken {
+        /// The file.
+        path: PathBuf,
+        /// Every mistake, by line.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+fn mistakes_text(path: &Path, mistakes: &[Mistake]) -> String {
+    let count = match mistakes.len() {
+        1 => "1 mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    };
+    let mut text = format!("{count} in the configuration {}", path.display());
+    for mistake in mistakes {
+        text.push_str(&format!("\n  {}", mistake.to_string().replace('\n', "\n  ")));
+    }
+    text
+}
+
+/// Reads the configuration file.
+///
+/// # Errors
+/// [`ConfigError`], whose text holds every mistake on a line of its own.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    document::parse(&text, directory).map_err(|mistakes| ConfigError::Mistaken { path: path.to_owned(), mistakes })
+}

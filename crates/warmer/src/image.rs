@@ -8,6 +8,7 @@
 //! look again and plan again. Phases are derived ([`phase`]), never stored: a restart knows no more and no less than
 //! what was observed.
 
+mod milestones;
 mod next;
 mod observe;
 mod phase;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag, TargetName};
 use serde::{Deserialize, Serialize};
 
+pub use milestones::Milestones;
 pub use next::{Next, Step, Waiting};
 pub use observe::Observation;
 pub use replication::ReplicationOutcome;
@@ -242,6 +244,20 @@ impl std::fmt::Display for DeadReason {
             Self::Unsupported(why) => write!(f, "Harbor does not cache this: {why}"),
             Self::GaveUp(error) => write!(f, "gave up: {error}"),
             Self::Crashed => f.write_str("its worker ended without a word several times; see the log for a panic"),
+        }
+    }
+}
+
+impl DeadReason {
+    /// Its name in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoSuchPlatform { .. } => "no_such_platform",
+            Self::NoSuchTag => "no_such_tag",
+            Self::NoSuchManifest => "no_such_manifest",
+            Self::Unsupported(_) => "unsupported",
+            Self::GaveUp(_) => "gave_up",
+            Self::Crashed => "crashed",
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod project;
 pub mod projects;
 mod recent;
 pub mod registry_port;
+pub mod replicator;
 mod service;
 pub mod store;
 mod targets;
@@ -33,6 +34,7 @@ mod test_harbor;
 pub mod timers;
 pub mod tls;
 pub mod transfers;
+mod upkeep;
 pub mod view;
 pub mod worker;
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use harbor_warmer_protocol::HarborName;
+use harbor_warmer_protocol::{HarborName, ProjectName, TargetName};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::image::DeadReason;
+use crate::project::Cause;
 use crate::view::Phase;
 
 /// Every metric of the service. Cheap to share behind an `Arc`.
@@ -26,6 +28,12 @@ pub struct Metrics {
     harbor_concurrency: Family<HarborLabels, Gauge>,
     front: Family<FrontLabels, Counter>,
     connections: Gauge,
+    project_paused: Family<PauseLabels, Gauge>,
+    dead_letters: Family<ReasonLabels, Counter>,
+    tags_blocked: Counter,
+    replications: Family<ReplicationLabels, Counter>,
+    step_seconds: Family<StepLabels, Histogram>,
+    disk_free_bytes: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +73,53 @@ struct FrontLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PauseLabels {
+    harbor: String,
+    project: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReplicationLabels {
+    target: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    step: &'static str,
+}
+
+/// A step of an image's way, timed from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimedStep {
+    /// From the hand-off until Harbor has every wanted blob.
+    Local,
+    /// From there until Harbor has recorded every wanted platform.
+    Recorded,
+    /// From there until Harbor has recorded every wanted tag.
+    Tagged,
+    /// From there until every wanted target has it.
+    Replicated,
+}
+
+/// What became of a replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicationEvent {
+    /// Harbor was asked for an execution.
+    Started,
+    /// It brought what it should.
+    Succeeded,
+    /// It could not be started, or did not bring it.
+    Failed,
+}
+
 /// What became of a blob that an image needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlobOutcome {
@@ -98,25 +153,32 @@ pub enum SettledAs {
     Dead,
 }
 
+// From a hit in Harbor's cache to an image slower than Harbor's index deadline of 400 s, and an hour.
+const SECONDS: [f64; 16] =
+    [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0];
+
 impl Metrics {
     /// All metrics, at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("harbor_warmer");
-        // From a hit in Harbor's cache to an image slower than Harbor's index deadline of 400 s, and an hour.
-        let seconds =
-            [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0];
         let metrics = Self {
             hand_offs: Family::default(),
             images: Family::default(),
             images_settled: Family::default(),
             oldest_due_seconds: Gauge::default(),
-            admission_to_warm_seconds: Histogram::new(seconds),
+            admission_to_warm_seconds: Histogram::new(SECONDS),
             blobs: Family::default(),
             blob_read_bytes: Counter::default(),
             harbor_answers: Family::default(),
             harbor_concurrency: Family::default(),
             front: Family::default(),
             connections: Gauge::default(),
+            project_paused: Family::default(),
+            dead_letters: Family::default(),
+            tags_blocked: Counter::default(),
+            replications: Family::default(),
+            step_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            disk_free_bytes: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("hand_offs", "Hand-offs answered, by cluster and receipt state", metrics.hand_offs.clone());
@@ -145,6 +207,28 @@ impl Metrics {
             metrics.harbor_concurrency.clone(),
         );
         registry.register("front_lookups", "Look-ups of policies through the front, by outcome", metrics.front.clone());
+        registry.register(
+            "project_paused",
+            "1 while work on the project stands still, by reason",
+            metrics.project_paused.clone(),
+        );
+        registry.register("dead_letters", "Images and tags given up, by reason", metrics.dead_letters.clone());
+        registry.register(
+            "tags_blocked",
+            "Tags that Harbor will not record for a long time",
+            metrics.tags_blocked.clone(),
+        );
+        registry.register("replications", "Replications, by target and outcome", metrics.replications.clone());
+        registry.register(
+            "step_seconds",
+            "Time of each step of an image's way, from the step before",
+            metrics.step_seconds.clone(),
+        );
+        registry.register(
+            "queue_disk_free_bytes",
+            "Bytes that are free where the queue is",
+            metrics.disk_free_bytes.clone(),
+        );
         registry.register("registry_connections", "Open connections on the registry port", metrics.connections.clone());
         Self { registry, ..metrics }
     }
@@ -234,6 +318,48 @@ impl Metrics {
     /// A connection to the registry port was closed.
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// Whether work on a project stands still, for this reason.
+    pub fn project_paused(&self, harbor: &HarborName, project: &ProjectName, reason: Cause, paused: bool) {
+        let labels = PauseLabels { harbor: harbor.to_string(), project: project.to_string(), reason: reason.label() };
+        self.project_paused.get_or_create(&labels).set(i64::from(paused));
+    }
+
+    /// An image or a tag was given up.
+    pub fn given_up(&self, reason: &DeadReason) {
+        self.dead_letters.get_or_create(&ReasonLabels { reason: reason.label() }).inc();
+    }
+
+    /// So many more tags turned out to be blocked.
+    pub fn tags_blocked(&self, tags: usize) {
+        self.tags_blocked.inc_by(tags as u64);
+    }
+
+    /// Something became of a replication.
+    pub fn replication(&self, target: &TargetName, event: ReplicationEvent) {
+        let outcome = match event {
+            ReplicationEvent::Started => "started",
+            ReplicationEvent::Succeeded => "succeeded",
+            ReplicationEvent::Failed => "failed",
+        };
+        self.replications.get_or_create(&ReplicationLabels { target: target.to_string(), outcome }).inc();
+    }
+
+    /// An image took so long for a step.
+    pub fn step_took(&self, step: TimedStep, seconds: f64) {
+        let step = match step {
+            TimedStep::Local => "local",
+            TimedStep::Recorded => "recorded",
+            TimedStep::Tagged => "tagged",
+            TimedStep::Replicated => "replicated",
+        };
+        self.step_seconds.get_or_create(&StepLabels { step }).observe(seconds);
+    }
+
+    /// So much room is left for the queue.
+    pub fn disk_free(&self, bytes: u64) {
+        self.disk_free_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Everything in Prometheus' text format (OpenMetrics).

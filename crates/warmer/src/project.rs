@@ -79,8 +79,10 @@ pub enum Cause {
 }
 
 /// Whether work on a project may go on, as its answers show.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
+    /// A simulated Harbor's clock runs faster, and so do the probes of it.
+    timers: Timers,
     pauses: BTreeMap<Cause, Probed>,
     /// Repositories whose requests met silence since anything was last served.
     silent: BTreeSet<String>,
@@ -98,6 +100,9 @@ struct Probed {
 const SILENT_REPOSITORIES: usize = 3;
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Silent, Self::Limited, Self::StorageRefused];
+
     /// Its name in metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -122,6 +127,11 @@ impl Cause {
 }
 
 impl Health {
+    /// A project that nothing is wrong with, as far as is known.
+    pub fn new(timers: Timers) -> Self {
+        Self { timers, pauses: BTreeMap::new(), silent: BTreeSet::new() }
+    }
+
     /// Why the project is paused, if it is. Past [`Pause::probe_at`] requests may find out. Of several causes, the one
     /// that is looked at last.
     pub fn pause(&self) -> Option<&Pause> {
@@ -166,7 +176,7 @@ impl Health {
             None => 0,
         };
         let (first, longest) = cause.probe_waits();
-        let wait = first.saturating_mul(1 << probes.min(12)).min(longest);
+        let wait = self.timers.of(first.saturating_mul(1 << probes.min(12)).min(longest));
         let pause = Pause { reason: reason.to_owned(), probe_at: now + wait };
         self.pauses.insert(cause, Probed { pause, probes });
     }
@@ -184,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_refusal_pauses_the_project_and_an_answer_opens_it_again() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         health.observe(Bearing::Refused, "a", "the robot is expired", START);
         assert_eq!(health.pause().unwrap().probe_at, START + seconds(5));
         health.observe(Bearing::Served, "a", "", START + seconds(6));
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn requests_under_way_when_the_pause_began_do_not_lengthen_it() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         for _ in 0..10 {
             health.observe(Bearing::Refused, "a", "the robot is expired", START);
         }
@@ -202,7 +212,7 @@ mod tests {
 
     #[test]
     fn probes_that_fail_come_less_and_less_often_but_never_later_than_five_minutes() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         let mut now = START;
         let mut waits = Vec::new();
         for _ in 0..9 {
@@ -216,7 +226,7 @@ mod tests {
 
     #[test]
     fn one_silent_repository_does_not_stop_the_others_and_three_do() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         for _ in 0..20 {
             health.observe(Bearing::Silent, "missing/on-docker-hub", "the upstream does not answer", START);
         }
@@ -228,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_full_storage_stays_a_pause_until_a_blob_is_stored_whatever_else_is_served() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         health.observe(Bearing::StorageRefused, "a", "the quota is used up", START);
         health.observe(Bearing::Served, "a", "", START);
         assert!(health.pause().is_some());
@@ -238,7 +248,7 @@ mod tests {
 
     #[test]
     fn pauses_for_rate_limits_grow_to_half_an_hour() {
-        let mut health = Health::default();
+        let mut health = Health::new(Timers::REAL);
         let mut now = START;
         for _ in 0..20 {
             health.observe(Bearing::Limited, "a", "429", now);

@@ -40,7 +40,8 @@ impl Projects {
                     pause: None,
                     strained: false,
                 };
-                projects.insert((harbor_name.clone(), project_name.clone()), (terms, Mutex::default()));
+                let health = Health::new(terms.timers);
+                projects.insert((harbor_name.clone(), project_name.clone()), (terms, Mutex::new(health)));
             }
         }
         Self { projects }

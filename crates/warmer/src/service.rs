@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
-use crate::clock;
 use crate::config::Config;
 use crate::copies::Copies;
 use crate::front::Front;
@@ -20,9 +19,10 @@ use crate::metrics::Metrics;
 use crate::plan::Planner;
 use crate::projects::Projects;
 use crate::registry_port::RegistryPort;
+use crate::replicator::Replicators;
 use crate::store::Store;
 use crate::transfers::Transfers;
-use crate::view::Phase;
+use crate::upkeep::Upkeep;
 use crate::worker::Workshop;
 
 /// A running service.
@@ -34,12 +34,6 @@ pub struct Service {
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
-
-/// The queue is counted so often for the metrics: a third of the usual scrape interval.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
-
-/// What nobody asked for in a long time is looked for so often.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Requests under way and leases have so long to end after a signal; Kubernetes kills after 30 s, people after less.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -67,6 +61,9 @@ impl Service {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
         let harbors = Arc::new(harbors);
+        let replicators = Replicators::new(&config, &harbors).map_err(|(harbor, error)| {
+            anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
+        })?;
         let store = Store::open(&config.data_dir, &config.queue, Arc::clone(&projects))?;
         let front = Arc::new(Front::new(&config.front, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
         let intake = Arc::new(Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
@@ -77,7 +74,7 @@ impl Service {
         let state = AdminState {
             config: Arc::clone(&config),
             store: store.clone(),
-            intake,
+            intake: Arc::clone(&intake),
             planner: Arc::new(planner),
             metrics: Arc::clone(&metrics),
             registry: port.listening(),
@@ -85,8 +82,9 @@ impl Service {
         let workshop = Arc::new(Workshop {
             store: store.clone(),
             harbors,
-            projects,
+            projects: Arc::clone(&projects),
             front,
+            replicators,
             transfers: Transfers::new(),
             copies: Copies::default(),
             metrics: Arc::clone(&metrics),
@@ -96,9 +94,8 @@ impl Service {
         tasks.spawn(port.serve(registry_listener, shutdown.clone()));
         tasks.spawn(admin::serve(admin_listener, state, shutdown.clone()));
         tasks.spawn(workshop.run(shutdown.clone()));
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(keep_counting(store.clone(), metrics)));
-        let forget_after = config.queue.forget_after;
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(keep_forgetting(store, forget_after)));
+        let upkeep = Upkeep { config: Arc::clone(&config), store, projects, intake, metrics };
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep.run()));
         tasks.close();
         tracing::info!(registry.address = %registry_address, admin.address = %admin_address, "ready");
         Ok(Self { registry_address, admin_address, tasks, shutdown })
@@ -120,42 +117,4 @@ async fn listen(port: &str, address: SocketAddr) -> anyhow::Result<(TcpListener,
         TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} ({port}.listen)"))?;
     let address = listener.local_addr().context("failed to read the address that is listened on")?;
     Ok((listener, address))
-}
-
-async fn keep_counting(store: Store, metrics: Arc<Metrics>) {
-    const PHASES: [Phase; 8] = [
-        Phase::Announced,
-        Phase::Queued,
-        Phase::Warming,
-        Phase::Local,
-        Phase::Warm,
-        Phase::Tagged,
-        Phase::Replicated,
-        Phase::Failed,
-    ];
-    loop {
-        match store.counts().await {
-            Ok(counts) => {
-                for phase in PHASES {
-                    let images = counts.phases.get(&phase).copied().unwrap_or_default();
-                    metrics.queue_counted(phase, i64::try_from(images).unwrap_or(i64::MAX));
-                }
-                let due_for = counts.oldest_due.map_or(Duration::ZERO, |due| clock::now().since(due));
-                metrics.oldest_due(due_for.as_secs_f64());
-            }
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the queue can't be counted"),
-        }
-        tokio::time::sleep(COUNT_EVERY).await;
-    }
-}
-
-async fn keep_forgetting(store: Store, forget_after: Duration) {
-    loop {
-        match store.forget(clock::now() - forget_after).await {
-            Ok(0) => {}
-            Ok(images) => tracing::info!(images, "forgotten: nobody asked for them any more"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be forgotten"),
-        }
-        tokio::time::sleep(FORGET_EVERY).await;
-    }
 }

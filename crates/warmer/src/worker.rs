@@ -5,6 +5,7 @@
 //! and the next worker counts a crash.
 
 mod carry_out;
+mod replicate;
 mod trouble;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use harbor_warmer_protocol::Tag;
+use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,9 +25,11 @@ use crate::config;
 use crate::copies::Copies;
 use crate::front::Front;
 use crate::harbor::Harbors;
-use crate::image::{DeadReason, Image, Next, Observation, Waiting};
-use crate::metrics::{Metrics, SettledAs};
+use crate::image::{DeadReason, Image, Milestones, Next, Observation, Waiting};
+use crate::metrics::{Metrics, SettledAs, TimedStep};
+use crate::project::Bearing;
 use crate::projects::Projects;
+use crate::replicator::Replicators;
 use crate::store::{Lease, Leased, Settlement, Store, StoreError, Unit};
 use crate::transfers::Transfers;
 use carry_out::Seen;
@@ -41,6 +44,8 @@ pub struct Workshop {
     pub projects: Arc<Projects>,
     /// What the policies' look-ups have already found out.
     pub front: Arc<Front>,
+    /// What starts replications.
+    pub replicators: Replicators,
     /// The transfers of this process.
     pub transfers: Transfers,
     /// The copies that Harbor makes for this process.
@@ -147,12 +152,11 @@ impl Workshop {
     async fn work(&self, leased: Leased) -> Result<(), StoreError> {
         let Leased { lease, unit, crashes } = leased;
         if crashes > MOST_CRASHES {
-            let reason = DeadReason::Crashed.to_string();
-            tracing::error!(unit.crashes = crashes, "{reason}");
+            tracing::error!(unit.crashes = crashes, "{}", DeadReason::Crashed);
             self.metrics.settled(SettledAs::Dead);
-            self.store
-                .settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now())
-                .await?;
+            self.metrics.given_up(&DeadReason::Crashed);
+            let reason = DeadReason::Crashed.to_string();
+            self.store.settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now()).await?;
             return Ok(());
         }
         match unit {
@@ -182,9 +186,10 @@ impl Workshop {
                     let (place, tag) = (&announcement.place, &announcement.tag);
                     tracing::warn!(image.repository = %place, image.tag = %tag, "{place}:{tag} is given up: {reason}");
                     self.metrics.settled(SettledAs::Dead);
+                    self.metrics.given_up(&reason);
                     break Settlement::Dead { reason: reason.to_string() };
                 }
-                announcement::Next::Idle => break Settlement::Done,
+                announcement::Next::Idle => break Settlement::Done { again: None },
             }
         };
         let unit = Unit::Announcement(announcement);
@@ -195,7 +200,7 @@ impl Workshop {
     /// Takes an image as far as it goes now.
     async fn warm(&self, lease: Lease, mut image: Image) -> Result<(), StoreError> {
         let mut moved: Vec<(Tag, Resolved)> = Vec::new();
-        let was_warm = image.warm_at;
+        let before = self.standing(&image);
         let settlement = loop {
             let now = clock::now();
             let project = self.projects.get(&image.place, now);
@@ -240,42 +245,93 @@ impl Workshop {
                 }
                 Next::Refused(error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
+                    self.projects.observe(&image.place, Bearing::StorageRefused, &error, now);
                     image.observe(&project, Observation::Throttled { step: "verify".to_owned(), error }, now);
                 }
-                Next::Done => {
+                Next::Done(again) => {
                     self.metrics.settled(SettledAs::Done);
-                    break Settlement::Done;
+                    break Settlement::Done { again };
                 }
                 Next::Dead(reason) => {
                     self.metrics.settled(SettledAs::Dead);
+                    self.metrics.given_up(&reason);
                     let (place, root) = (&image.place, image.root);
                     tracing::warn!(image.repository = %place, image.digest = %root, "{place}@{root} is given up: {reason}");
                     break Settlement::Dead { reason: reason.to_string() };
                 }
             }
         };
-        self.let_go(lease, image, was_warm, settlement, moved).await
+        self.let_go(lease, image, before, settlement, moved).await
+    }
+
+    /// Where an image stands, to tell what a worker has brought about.
+    fn standing(&self, image: &Image) -> Standing {
+        let now = clock::now();
+        let project = self.projects.get(&image.place, now);
+        Standing { milestones: image.milestones(&project), blocked_tags: image.blocked_tags(&project, now) }
     }
 
     async fn let_go(
         &self,
         lease: Lease,
         image: Image,
-        was_warm: Option<Timestamp>,
+        before: Standing,
         settlement: Settlement,
         moved: Vec<(Tag, Resolved)>,
     ) -> Result<(), StoreError> {
         let now = clock::now();
-        let warm = image.warm_at.filter(|_| was_warm.is_none());
+        let after = self.standing(&image);
         let admitted = image.opened;
         let (place, root) = (image.place.clone(), image.root);
         let held = self.store.settle(lease, Unit::Image(Box::new(image)), settlement, moved, now).await?;
         // Told once it is on the disk: a worker that lost its lease has nothing to tell.
-        if let Some(warm) = warm.filter(|_| held) {
-            let seconds = warm.since(admitted).as_secs_f64();
-            self.metrics.warm_after(seconds);
-            tracing::info!(image.repository = %place, image.digest = %root, warm_after_seconds = seconds, "{place}@{root} is warm");
+        if held {
+            self.tell(&place, root, admitted, before, after);
         }
         Ok(())
     }
+
+    fn tell(&self, place: &HarborImage, root: Digest, admitted: Timestamp, before: Standing, after: Standing) {
+        let steps = [
+            (TimedStep::Local, before.milestones.local, after.milestones.local),
+            (TimedStep::Recorded, before.milestones.recorded, after.milestones.recorded),
+            (TimedStep::Tagged, before.milestones.tagged, after.milestones.tagged),
+            (TimedStep::Replicated, before.milestones.replicated, after.milestones.replicated),
+        ];
+        let mut from = admitted;
+        for (step, reached, reaches) in steps {
+            let Some(at) = reaches else { continue };
+            if reached.is_none() {
+                self.metrics.step_took(step, at.since(from).as_secs_f64());
+                if step == TimedStep::Recorded {
+                    let seconds = at.since(admitted).as_secs_f64();
+                    self.metrics.warm_after(seconds);
+                    tracing::info!(
+                        image.repository = %place,
+                        image.digest = %root,
+                        warm_after_seconds = seconds,
+                        "{place}@{root} is warm"
+                    );
+                }
+            }
+            from = at;
+        }
+        let blocked = after.blocked_tags.saturating_sub(before.blocked_tags);
+        if blocked > 0 {
+            self.metrics.tags_blocked(blocked);
+            tracing::warn!(
+                image.repository = %place,
+                image.digest = %root,
+                tags = blocked,
+                "Harbor will not record the tag of {place}@{root} for days; `harbor-warmer status` says why"
+            );
+        }
+    }
+}
+
+/// Where an image stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    milestones: Milestones,
+    blocked_tags: usize,
 }

@@ -9,7 +9,7 @@ use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest, Targe
 
 use super::report::{Finding, Section, Verdict};
 use super::settings::{describe_harbor, describe_project, describe_target, index_projects};
-use crate::config::{Credentials, Harbor, HarborKind, Project, Replication, Target};
+use crate::config::{Credentials, Harbor, HarborKind, OwnPolicy, Project, Replication, Target};
 use crate::harbor::{
     AnswerClass, Artifact, Client, HarborError, Policy, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
 };
@@ -267,7 +267,7 @@ async fn ask_policy(target: &Target, harbor: &Harbor) -> Finding {
 
 fn policy_name(target: &Target) -> &str {
     match &target.replication {
-        Replication::Own { policy } | Replication::Existing { policy } => policy,
+        Replication::Own(OwnPolicy { name: policy, .. }) | Replication::Existing { policy } => policy,
     }
 }
 

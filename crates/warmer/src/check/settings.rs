@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use harbor_warmer_protocol::ProjectName;
 
 use super::report::{Finding, Section};
-use crate::config::{Config, Credentials, Harbor, HarborKind, Project, Replication, Target, Transfer, duration_text};
+use crate::config::{
+    Config, Credentials, Harbor, HarborKind, OwnPolicy, Project, Replication, Target, Transfer, duration_text,
+};
 
 pub(super) fn describe(config: &Config) -> Vec<Section> {
     vec![describe_ports(config), describe_queue(config), describe_rules(config)]
@@ -121,7 +123,9 @@ pub(super) fn describe_project(name: &ProjectName, project: &Project) -> Finding
 /// What is said of a target.
 pub(super) fn describe_target(target: &Target) -> Finding {
     let policy = match &target.replication {
-        Replication::Own { policy } => format!("by the warmer's own policy {policy}, whose filters it sets"),
+        Replication::Own(OwnPolicy { name: policy, .. }) => {
+            format!("by the warmer's own policy {policy}, whose filters it sets")
+        }
         Replication::Existing { policy } => format!("by the policy {policy}, started as it is"),
     };
     Finding::stated(format!("replicated from {} {policy}", target.harbor))

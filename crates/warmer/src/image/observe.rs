@@ -264,6 +264,11 @@ impl Image {
             *blob =
                 BlobState { size_bytes: blob.size_bytes, distributable: blob.distributable, ..BlobState::default() };
         }
+        // Its tags went with it, or will have to be looked at.
+        for tag in self.tags.values_mut() {
+            tag.recorded = None;
+            tag.checked = None;
+        }
         self.warm_at = None;
     }
 

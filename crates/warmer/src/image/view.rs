@@ -94,7 +94,7 @@ impl Image {
         }
     }
 
-    fn wanted_blobs(&self) -> BTreeMap<Digest, &BlobState> {
+    pub(super) fn wanted_blobs(&self) -> BTreeMap<Digest, &BlobState> {
         self.wanted_children()
             .iter()
             .filter_map(|child| self.manifests.get(child))
@@ -177,6 +177,12 @@ impl Image {
         for (tag, state) in &self.tags {
             add(state.recorded, &format!("tag {tag} recorded"));
         }
+        for state in &self.replications {
+            let (tag, target) = (&state.tag, &state.target);
+            add(state.started, &format!("replication of {tag} to {target} started"));
+            add(state.succeeded, &format!("{tag} replicated to {target}"));
+        }
+        add(self.kept, "pulled again to be kept");
         timeline.sort_by_key(|milestone| milestone.at);
         timeline
     }

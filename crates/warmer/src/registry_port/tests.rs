@@ -182,7 +182,7 @@ async fn the_empty_config_of_a_receipt_can_be_fetched_and_nothing_else() {
 
 #[tokio::test]
 async fn the_front_relays_heads_and_gets_by_digest_and_no_get_by_tag() {
-    let served = Served::start("front: {wait: 10s, budget: 20s}").await;
+    let served = Served::start("front: {wait: 10s, budget: 20s, budgetWindow: 30s}").await;
     let bytes = index(&[]);
     let digest = served.behind.harbor.put("hub/library/nginx", &["1"], INDEX, &bytes);
     let head = served.ask(Method::HEAD, &front_path("1")).await;
@@ -198,7 +198,7 @@ async fn the_front_relays_heads_and_gets_by_digest_and_no_get_by_tag() {
 
 #[tokio::test]
 async fn a_missing_tag_is_404_and_a_silent_upstream_is_503_and_both_heads_have_a_digest() {
-    let served = Served::start("front: {wait: 10s, budget: 20s}").await;
+    let served = Served::start("front: {wait: 10s, budget: 20s, budgetWindow: 30s}").await;
     let missing = served.ask(Method::HEAD, &front_path("1")).await;
     assert_eq!((missing.status, missing.header("docker-content-digest")), (StatusCode::NOT_FOUND, ZEROS));
     served.behind.harbor.lose_upstream();
@@ -339,7 +339,7 @@ fn connections(metrics: &Metrics) -> usize {
 
 #[tokio::test]
 async fn a_shutdown_lets_a_request_under_way_end_and_closes_the_rest() {
-    let served = Served::start("front: {wait: 10s, budget: 20s}").await;
+    let served = Served::start("front: {wait: 10s, budget: 20s, budgetWindow: 30s}").await;
     let digest = served.behind.harbor.put("hub/library/nginx", &["1"], INDEX, &index(&[]));
     let mut idle = served.connect().await;
     idle.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

@@ -50,7 +50,10 @@ pub enum Settlement {
         reason: Option<String>,
     },
     /// Everything that was wanted is verified.
-    Done,
+    Done {
+        /// When it is to be looked at again all the same.
+        again: Option<Timestamp>,
+    },
     /// Given up, with the reason.
     Dead {
         /// Why, in a sentence.
@@ -130,8 +133,9 @@ impl Store {
             .write(move |transaction| {
                 let (state, due, reason) = match &settlement {
                     Settlement::Wait { due, reason } => (READY, *due, reason.as_deref()),
-                    Settlement::Done | Settlement::Resolved(_) => (DONE, now, None),
-                    Settlement::Dead { reason } => (DEAD, now, Some(reason.as_str())),
+                    Settlement::Done { again } => (DONE, again.unwrap_or(Timestamp::NEVER), None),
+                    Settlement::Resolved(_) => (DONE, Timestamp::NEVER, None),
+                    Settlement::Dead { reason } => (DEAD, Timestamp::NEVER, Some(reason.as_str())),
                 };
                 // Wants that came in meanwhile move on with all others when the announcement is resolved.
                 let seen = if matches!(settlement, Settlement::Resolved(_)) { None } else { Some(lease.generation) };
@@ -170,6 +174,23 @@ impl Store {
             self.0.woken.notify_one();
         }
         Ok(held)
+    }
+
+    /// Makes finished units ready whose time to be looked at again has come.
+    ///
+    /// # Errors
+    /// The queue can't be written.
+    pub async fn wake(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let woken = self
+            .write(move |transaction| {
+                let sql = "UPDATE unit SET state = 0 WHERE state = 2 AND due <= :now";
+                transaction.prepare_cached(sql)?.execute(named_params! {":now": now})
+            })
+            .await?;
+        if woken > 0 {
+            self.0.woken.notify_one();
+        }
+        Ok(woken)
     }
 
     /// Gives a unit back as it was, due now: the service is shutting down.
@@ -257,8 +278,9 @@ RETURNING state";
 
 // `state >= 2` names the partial index; without it SQLite scans the table.
 const FORGET: &str = "
-DELETE FROM unit WHERE state >= 2 AND updated < :before
+DELETE FROM unit WHERE state >= 2
   AND NOT EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id AND want.asked >= :before)
+  AND (updated < :before OR EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id))
 RETURNING id";
 
 pub(super) fn wants(connection: &Connection, unit: UnitId) -> rusqlite::Result<Vec<Want>> {

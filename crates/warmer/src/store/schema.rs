@@ -17,7 +17,7 @@ CREATE TABLE unit(
   key TEXT NOT NULL UNIQUE,
   body BLOB NOT NULL,
   state INTEGER NOT NULL DEFAULT 0,      -- 0 ready, 1 leased, 2 done, 3 dead
-  due INTEGER NOT NULL,                  -- ready: not before; leased: until then
+  due INTEGER NOT NULL,                  -- ready: not before; leased: until then; done: to be looked at again
   token INTEGER NOT NULL DEFAULT 0,
   crashes INTEGER NOT NULL DEFAULT 0,
   generation INTEGER NOT NULL DEFAULT 0, -- grows with every want that is new
@@ -26,6 +26,7 @@ CREATE TABLE unit(
   reason TEXT
 ) STRICT;
 CREATE INDEX unit_due ON unit(due) WHERE state < 2;
+CREATE INDEX unit_resting ON unit(due) WHERE state = 2;
 CREATE INDEX unit_finished ON unit(state, updated) WHERE state >= 2;
 CREATE TABLE want(
   id INTEGER PRIMARY KEY,

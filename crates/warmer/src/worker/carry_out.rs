@@ -7,6 +7,7 @@ use super::Workshop;
 use super::trouble::Counts;
 use crate::announcement::{self, Announcement};
 use crate::clock::{self, Timestamp};
+use crate::config::HarborKind;
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
 use crate::image::{Observation, Step};
 use crate::limiter::{Permit, Priority};
@@ -22,7 +23,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn now(observation: Observation) -> Vec<Self> {
+    pub(super) fn now(observation: Observation) -> Vec<Self> {
         Self::at(observation, clock::now())
     }
 
@@ -87,7 +88,7 @@ impl Workshop {
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
-            Step::ReadRoot { through_project: true } => self.read_root(client, place, &here, root, true).await,
+            Step::ReadRoot { through_project: true } => self.open_root(client, place, root).await,
             Step::ReadRoot { through_project: false } => {
                 let elsewhere = match &terms.resolve_through {
                     Some(project) => Repository { project: project.clone(), repository: place.repository.clone() },
@@ -96,7 +97,7 @@ impl Workshop {
                 self.read_root(client, place, &elsewhere, root, false).await
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
-            Step::LookForBlob(digest) => self.look_for_blob(client, &here, *digest).await,
+            Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
             Step::TouchBlob { digest, size_bytes } => self.touch(client, &here, project, *digest, *size_bytes).await,
             Step::DrainBlob { digest, size_bytes } => self.drain(client, &here, *digest, *size_bytes).await,
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
@@ -112,10 +113,15 @@ impl Workshop {
                 }
                 Err(error) => Err(error),
             },
+            Step::Keep(digest) => self.keep(client, &here, *digest).await,
+            Step::Replicate { target, tags } => return self.replicate(place, target, tags).await,
+            Step::LookAtExecution { target, execution } => return self.look_at(place, target, *execution).await,
         };
         match result {
             Ok(seen) => {
-                self.served(place, clock::now());
+                if step.reaches_the_upstream() {
+                    self.served(place, clock::now());
+                }
                 seen
             }
             Err(error) => self.failed(place, step, &error),
@@ -169,6 +175,30 @@ impl Workshop {
         }
         let body = client.get_manifest(repository, digest).await?;
         Ok((body.bytes, clock::now()))
+    }
+
+    /// Reads the root through the project itself. If it is an index, Harbor's deadline for it starts here, so it waits
+    /// for a free place at Harbor, and every tag that may mean it is asked for first.
+    async fn open_root(&self, client: &Client, place: &HarborImage, root: Digest) -> Result<Vec<Seen>, HarborError> {
+        let here = Repository::from(place);
+        self.copies.sweep(clock::now());
+        if client.limiter().in_flight() >= client.limiter().allowed() {
+            return Ok(Seen::nothing_yet());
+        }
+        let mut seen = Vec::new();
+        if client.kind() == HarborKind::Harbor && self.front.known_manifest(place, root, clock::now()).is_none() {
+            // What the queue doesn't tell is asked for by the tag's own announcement, a moment too late at worst.
+            let tags = self.store.announced_tags(place, root).await.unwrap_or_default();
+            for tag in tags {
+                if let Headed::Digest(digest) = self.head_tag(client, place, &TagOrDigest::Tag(tag.clone())).await
+                    && digest == root
+                {
+                    seen.extend(Seen::now(Observation::TagHeaded { tag, digest }));
+                }
+            }
+        }
+        seen.extend(self.read_root(client, place, &here, root, true).await?);
+        Ok(seen)
     }
 
     async fn read_root(
@@ -228,13 +258,16 @@ impl Workshop {
     async fn look_for_blob(
         &self,
         client: &Client,
-        here: &Repository,
+        place: &HarborImage,
         digest: Digest,
     ) -> Result<Vec<Seen>, HarborError> {
-        Ok(match client.head_blob(here, digest).await? {
+        let here = Repository::from(place);
+        Ok(match client.head_blob(&here, digest).await? {
             Some(_) => {
-                let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
-                if !self.copies.arrived(&key) {
+                let key = BlobKey { harbor: client.name().clone(), place: here, digest };
+                if self.copies.arrived(&key) {
+                    self.stored(place, clock::now());
+                } else {
                     self.metrics.blob(BlobOutcome::Skipped);
                 }
                 Seen::now(Observation::BlobLocal(digest))

@@ -26,7 +26,8 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Bearing>) {
             (Counts::Held, Some(Bearing::Refused))
         }
         AnswerClass::Unreachable => (Counts::Throttled, Some(Bearing::Silent)),
-        AnswerClass::Timeout | AnswerClass::RateLimited => (Counts::Throttled, None),
+        AnswerClass::Timeout => (Counts::Throttled, None),
+        AnswerClass::RateLimited => (Counts::Throttled, Some(Bearing::Limited)),
         // A repository that Docker Hub refuses looks like an upstream that is down. Alone it is given up some day;
         // with several others it is the upstream, and the project is paused.
         AnswerClass::UpstreamSilent => (Counts::Failure, Some(Bearing::Silent)),
@@ -51,6 +52,11 @@ impl Workshop {
             self.projects.observe(place, bearing, &error.to_string(), now);
         }
         counts
+    }
+
+    /// Tells the project that a blob arrived in its storage.
+    pub(super) fn stored(&self, place: &HarborImage, now: Timestamp) {
+        self.projects.observe(place, Bearing::Stored, "", now);
     }
 
     /// Tells the project that a request was served.

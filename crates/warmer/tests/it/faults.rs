@@ -22,13 +22,8 @@ const ROBOT: &str = "robot$hub+warmer";
 const AMD64: &str = "linux/amd64";
 
 /// The kinds of request that an image needs on its way.
-const ROUTES: [RouteClass; 5] = [
-    RouteClass::ManifestHead,
-    RouteClass::ManifestGet,
-    RouteClass::BlobHead,
-    RouteClass::BlobGet,
-    RouteClass::Api,
-];
+const ROUTES: [RouteClass; 5] =
+    [RouteClass::ManifestHead, RouteClass::ManifestGet, RouteClass::BlobHead, RouteClass::BlobGet, RouteClass::Api];
 
 /// A Harbor that doesn't answer is noticed soon.
 fn hasty(config: &mut Config) {
@@ -457,12 +452,15 @@ async fn a_layer_slower_than_harbors_patience_does_not_lose_the_artifact() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_harbor_can_not_store_does_not_keep_the_image_from_being_warm() {
     let site = impatient_site().await;
-    let spec = ImageSpec::new("library/app", "1.0").platforms(["windows/amd64", AMD64]).nondistributable_layer("windows/amd64");
+    let spec = ImageSpec::new("library/app", "1.0")
+        .platforms(["windows/amd64", AMD64])
+        .nondistributable_layer("windows/amd64");
     let image = site.harbor.upstream().push(spec);
     let id = site.announce("library/app", "1.0", "windows/amd64").await.image.unwrap();
     site.wait_until_warm(&id).await;
     let child = image.child("windows/amd64");
-    let local = child.blobs().filter(|(blob, _)| site.harbor.blob_is_local("hub", "library/app", blob.as_str())).count();
+    let local =
+        child.blobs().filter(|(blob, _)| site.harbor.blob_is_local("hub", "library/app", blob.as_str())).count();
     assert_eq!(local, child.blobs().count() - 1, "all but the one that the upstream does not hold");
 }
 

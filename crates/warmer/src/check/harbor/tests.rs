@@ -224,15 +224,15 @@ platforms: [linux/amd64, linux/arm64]
         these clusters may hand over: cluster-a
       ! their passwords cross the network in the clear
           name certificateFile and keyFile under registry.tls
-        a policy's look-up waits for Harbor at most 500ms, all of a user's at most 1s within 30s
+        a policy's look-up waits for Harbor at most 500ms, all of a user's at most 800ms within 10s
         admin port 0.0.0.0:9090
       ! nobody proves who he is on the admin port
           let a NetworkPolicy admit probes, Prometheus and nobody else
 
     Queue
-        in /var/lib/harbor-warmer, 8 images at once
+        in /var/lib/harbor-warmer, 32 images at once
         a warm tag is looked at again when asked for after 10m
-        given up: what keeps failing after 1d, a tag that its upstream lacks after 10m
+        given up: what keeps failing after 1d, a tag that its upstream lacks after 1d
 
     Rules of the command line
         1 rule, to main

@@ -253,7 +253,8 @@ fn read_project(
     let keep_warm_every = section.duration("keepWarmEvery", 84 * hour, hour..=365 * 24 * hour, reading);
     let keep_warm = section.boolean("keepWarm", reading).unwrap_or(kind != Some(HarborKind::Distribution));
     if keep_warm && kind == Some(HarborKind::Distribution) {
-        reading.mistake(section.path("keepWarm"), "is for Harbor alone; a distribution cache has no retention by pulls");
+        reading
+            .mistake(section.path("keepWarm"), "is for Harbor alone; a distribution cache has no retention by pulls");
     }
     let keep_warm_every = keep_warm.then_some(keep_warm_every);
     Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm_every })

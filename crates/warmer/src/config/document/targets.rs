@@ -110,7 +110,10 @@ fn read_replication(target: &mut Section<'_>, reading: &mut Reading<'_>) -> Opti
                 ("destNamespaceReplaceCount", replace_count.is_some()),
             ] {
                 if written {
-                    reading.mistake(section.path(key), "is for a policy of the warmer's own; an existing one is started as it is");
+                    reading.mistake(
+                        section.path(key),
+                        "is for a policy of the warmer's own; an existing one is started as it is",
+                    );
                 }
             }
             Some(Replication::Existing { policy: policy.to_owned() })

@@ -506,7 +506,7 @@ fn the_shortest_configuration_has_every_default() {
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/harbor-warmer"));
     assert_eq!(config.registry.listen.to_string(), "0.0.0.0:8443");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
-    assert_eq!(config.queue.workers, 8);
+    assert_eq!(config.queue.workers, 32);
     let harbor = config.harbors.values().next().unwrap();
     assert_eq!(harbor.kind, HarborKind::Harbor);
     assert!(matches!(harbor.credentials, Credentials::Anonymous));
@@ -546,7 +546,8 @@ targets:
     assert_eq!(complete("main"), expected);
     assert!(!complete("other"));
     let target = config.targets.values().next().unwrap();
-    assert_eq!(target.replication, Replication::Own { policy: "harbor-warmer-prod".to_owned() });
+    let Replication::Own(own) = &target.replication else { panic!("{:?}", target.replication) };
+    assert_eq!(own.name, "harbor-warmer-prod");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 
 use crate::clock::Timestamp;
 use crate::config::HarborKind;
-use crate::image::{Blob, Child, Image, Next, Observation, Step};
+use crate::image::{Blob, Child, Image, Next, Observation, ReplicationOutcome, Step};
 use crate::project::Project;
 
 pub(in crate::image) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -35,6 +35,12 @@ pub(in crate::image) struct Model {
     index_opened: Option<Timestamp>,
     headed: BTreeMap<Tag, Vec<Timestamp>>,
     complete: bool,
+    /// Executions: when each was started, and for which tags.
+    executions: Vec<(Timestamp, Vec<Tag>)>,
+    /// A target refuses this tag.
+    pub(in crate::image) refused_tag: Option<Tag>,
+    /// When each manifest was pulled to be kept.
+    pub(in crate::image) pulls: Vec<Timestamp>,
 }
 
 impl Model {
@@ -77,6 +83,9 @@ impl Model {
             index_opened: None,
             headed: BTreeMap::new(),
             complete: false,
+            executions: Vec::new(),
+            refused_tag: None,
+            pulls: Vec::new(),
         }
     }
 
@@ -214,6 +223,22 @@ impl Model {
                 }
                 Observation::BlobDrained(digest)
             }
+            Step::Keep(digest) => {
+                if self.recorded_at(digest).is_none_or(|at| at > self.now) {
+                    return Observation::ArtifactAbsent(digest);
+                }
+                self.pulls.push(self.now);
+                Observation::Kept(digest)
+            }
+            Step::Replicate { target, tags } => {
+                self.executions.push((self.now, tags.clone()));
+                let execution = i64::try_from(self.executions.len() - 1).unwrap();
+                Observation::ReplicationStarted { target, tags, execution }
+            }
+            Step::LookAtExecution { target, execution } => {
+                let outcome = self.outcome(execution);
+                Observation::ReplicationLooked { target, execution, outcome }
+            }
             Step::LookForArtifact(digest) if !self.artifacts_are_readable => Observation::ArtifactUnreadable(digest),
             Step::LookForArtifact(digest) => match self.recorded_at(digest) {
                 Some(at) if at <= self.now => Observation::ArtifactRecorded(digest),
@@ -231,6 +256,23 @@ impl Model {
                 _ => Observation::TagAbsent(tag),
             },
         }
+    }
+
+    pub(in crate::image) fn executions(&self) -> Vec<Vec<&str>> {
+        self.executions.iter().map(|(_, tags)| tags.iter().map(Tag::as_str).collect()).collect()
+    }
+
+    /// Three seconds each; Harbor copies the tags that it has recorded.
+    fn outcome(&self, execution: i64) -> ReplicationOutcome {
+        let (started, tags) = &self.executions[usize::try_from(execution).unwrap()];
+        if self.now < *started + Duration::from_secs(3) {
+            return ReplicationOutcome::Running;
+        }
+        let recorded = |tag: &Tag| self.tagged_at(tag).is_some_and(|at| at <= *started);
+        if tags.iter().any(|tag| self.refused_tag.as_ref() == Some(tag)) || !tags.iter().any(recorded) {
+            return ReplicationOutcome::Failed("the target refused".to_owned());
+        }
+        ReplicationOutcome::Succeeded
     }
 
     fn copy(&mut self, digest: Digest) {

@@ -1,0 +1,178 @@
+//! Starts replications and follows them: one for each target, one start at a time.
+//!
+//! A policy of the warmer's own is set to exactly what is due before each start. Harbor reads a policy when an
+//! execution starts, so executions of one policy may overlap; setting and starting may not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harbor_warmer_protocol::{HarborImage, HarborName, Tag, TargetName};
+use tokio::sync::Mutex;
+
+use crate::clock::Timestamp;
+use crate::config::{Config, OwnPolicy, Replication};
+use crate::harbor::{
+    ClientError, ExecutionId, Filters, HarborError, Harbors, NewPolicy, PolicyId, ReplicationClient, ReplicationStatus,
+    Repository,
+};
+use crate::image::ReplicationOutcome;
+
+/// The replicators of all targets.
+pub struct Replicators(BTreeMap<TargetName, Replicator>);
+
+struct Replicator {
+    client: ReplicationClient,
+    replication: Replication,
+    /// Held while a policy is set and started.
+    gate: Mutex<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    policy: Option<PolicyId>,
+    last: Option<(ExecutionId, Timestamp)>,
+}
+
+/// Why a replication could not be started or followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicatorError {
+    /// Harbor says no.
+    #[error(transparent)]
+    Harbor(#[from] HarborError),
+    /// There is no such policy, and it is somebody else's to make.
+    #[error("Harbor has no replication policy `{0}`; create it, or name the one that there is in `existing`")]
+    NoSuchPolicy(String),
+    /// There is no such policy, and nothing says where it should copy to.
+    #[error("Harbor has no replication policy `{0}`; name its endpoint in `replication.registry`, and it is created")]
+    NoEndpointNamed(String),
+    /// There is no such endpoint.
+    #[error("Harbor has no registry endpoint `{0}`; mend `replication.registry`")]
+    NoSuchEndpoint(String),
+    /// The target is not in the configuration any more.
+    #[error("the target `{0}` is not in the configuration")]
+    UnknownTarget(TargetName),
+}
+
+/// Starts of somebody else's policy share an execution for so long, if it began after all of their tags were recorded.
+const SHARED_FOR: Duration = Duration::from_secs(30);
+
+impl Replicators {
+    /// The replicators of the configuration's targets.
+    ///
+    /// # Errors
+    /// The credentials of a target can't be used.
+    pub fn new(config: &Config, harbors: &Harbors) -> Result<Self, (HarborName, ClientError)> {
+        let mut replicators = BTreeMap::new();
+        for (name, target) in &config.targets {
+            let Some(client) = harbors.client(&target.harbor) else { continue };
+            let client = client.replication(&target.credentials).map_err(|error| (target.harbor.clone(), error))?;
+            let replicator = Replicator { client, replication: target.replication.clone(), gate: Mutex::default() };
+            replicators.insert(name.clone(), replicator);
+        }
+        Ok(Self(replicators))
+    }
+
+    /// Starts the replication of these tags; the execution to follow. They were all recorded by `recorded`.
+    pub(crate) async fn start(
+        &self,
+        target: &TargetName,
+        place: &HarborImage,
+        tags: &[Tag],
+        recorded: Timestamp,
+        now: Timestamp,
+    ) -> Result<i64, ReplicatorError> {
+        let replicator = self.get(target)?;
+        let mut gate = replicator.gate.lock().await;
+        let filters = Filters { place: Repository::from(place), tags: tags.to_vec() };
+        let execution = match &replicator.replication {
+            Replication::Own(own) => {
+                let policy = match gate.policy {
+                    Some(policy) => policy,
+                    None => replicator.own_policy(own, &filters).await?,
+                };
+                gate.policy = Some(policy);
+                let started = async {
+                    replicator.client.set_filters(policy, &filters).await?;
+                    replicator.client.start(policy).await
+                };
+                started.await.inspect_err(|_| {
+                    // Somebody may have deleted the policy: look it up again.
+                    gate.policy = None;
+                })?
+            }
+            Replication::Existing { policy } => match gate.last {
+                Some((execution, began)) if began > recorded && now.since(began) < SHARED_FOR => execution,
+                _ => {
+                    let found = replicator.client.find_policy(policy).await?;
+                    let found = found.ok_or_else(|| ReplicatorError::NoSuchPolicy(policy.clone()))?;
+                    replicator.client.start(found.id).await?
+                }
+            },
+        };
+        gate.last = Some((execution, now));
+        Ok(execution.0)
+    }
+
+    /// Where an execution stands, as its tasks tell: Harbor shows an execution as under way for half a minute longer.
+    pub(crate) async fn look(
+        &self,
+        target: &TargetName,
+        place: &HarborImage,
+        execution: i64,
+    ) -> Result<ReplicationOutcome, ReplicatorError> {
+        let replicator = self.get(target)?;
+        let id = ExecutionId(execution);
+        let mut tasks = replicator.client.tasks(id).await?;
+        if matches!(replicator.replication, Replication::Existing { .. }) {
+            // A wide policy has a task for each repository; the others are not this image's.
+            let repository = format!("{}/{}", place.project, place.repository);
+            tasks.retain(|task| task.source.as_deref().is_none_or(|source| source.starts_with(&repository)));
+        }
+        if tasks.is_empty() {
+            let execution = replicator.client.execution(id).await?;
+            return Ok(match execution.status {
+                ReplicationStatus::InProgress => ReplicationOutcome::Running,
+                _ => ReplicationOutcome::Failed(format!(
+                    "the execution {execution} found nothing to copy{}",
+                    execution.status_text.map(|text| format!(": {text}")).unwrap_or_default(),
+                    execution = execution.id.0,
+                )),
+            });
+        }
+        if tasks.iter().any(|task| task.status == ReplicationStatus::InProgress) {
+            return Ok(ReplicationOutcome::Running);
+        }
+        let failed = tasks.iter().find(|task| task.status != ReplicationStatus::Succeed);
+        Ok(match failed {
+            None => ReplicationOutcome::Succeeded,
+            Some(task) => ReplicationOutcome::Failed(format!(
+                "task {} of execution {execution} ended as {:?}; its log in Harbor says why",
+                task.id, task.status
+            )),
+        })
+    }
+
+    fn get(&self, target: &TargetName) -> Result<&Replicator, ReplicatorError> {
+        self.0.get(target).ok_or_else(|| ReplicatorError::UnknownTarget(target.clone()))
+    }
+}
+
+impl Replicator {
+    /// The policy of this name, made where there is none.
+    async fn own_policy(&self, own: &OwnPolicy, filters: &Filters) -> Result<PolicyId, ReplicatorError> {
+        if let Some(policy) = self.client.find_policy(&own.name).await? {
+            return Ok(policy.id);
+        }
+        let Some(registry) = &own.registry else { return Err(ReplicatorError::NoEndpointNamed(own.name.clone())) };
+        let registry_id = self.client.find_registry(registry).await?;
+        let registry_id = registry_id.ok_or_else(|| ReplicatorError::NoSuchEndpoint(registry.clone()))?;
+        let policy = NewPolicy {
+            name: own.name.clone(),
+            registry_id,
+            dest_namespace: own.dest_namespace.clone(),
+            dest_namespace_replace_count: own.dest_namespace_replace_count,
+            filters: filters.clone(),
+        };
+        Ok(self.client.create_policy(&policy).await?)
+    }
+}
