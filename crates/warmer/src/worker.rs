@@ -150,9 +150,7 @@ impl Workshop {
             let reason = DeadReason::Crashed.to_string();
             tracing::error!(unit.crashes = crashes, "{reason}");
             self.metrics.settled(SettledAs::Dead);
-            self.store
-                .settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now())
-                .await?;
+            self.store.settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now()).await?;
             return Ok(());
         }
         match unit {

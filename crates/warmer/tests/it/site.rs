@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harbor_warmer::Service;
 use harbor_warmer::config::{Config, document};
-use harbor_warmer::view::ImageView;
+use harbor_warmer::view::{ImageList, ImageView, Phase};
 use harbor_warmer_protocol::{HandOff, HarborImage, Platforms, Receipt, Subject};
 use harbor_warmer_simulator::{ImageSpec, ProjectSpec, PushedImage, RobotSpec, Simulator, SimulatorBuilder};
 use tempfile::TempDir;
@@ -35,11 +35,24 @@ pub(crate) struct Options {
     pub(crate) harbor: String,
     /// Keys of `queue`.
     pub(crate) queue: String,
+    /// Keys of `registry`.
+    pub(crate) registry: String,
+    /// Keys of `front`.
+    pub(crate) front: String,
+    /// Sets what a configuration file may not set as low as a test needs it.
+    pub(crate) tune: fn(&mut Config),
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { project: "transfer: touch".to_owned(), harbor: String::new(), queue: String::new() }
+        Self {
+            project: "transfer: touch".to_owned(),
+            harbor: String::new(),
+            queue: String::new(),
+            registry: String::new(),
+            front: String::new(),
+            tune: |_| {},
+        }
     }
 }
 
@@ -86,6 +99,23 @@ impl Site {
     }
 
     pub(crate) async fn hand_off(&self, repository: &str, platforms: &str, subject: Subject) -> Receipt {
+        let url = self.hand_off_url(repository, platforms, subject);
+        receipt_of(self.http.get(url)).await
+    }
+
+    /// Hands over with the credentials of a cluster.
+    pub(crate) async fn hand_off_as(
+        &self,
+        cluster: &str,
+        repository: &str,
+        platforms: &str,
+        subject: Subject,
+    ) -> Receipt {
+        let url = self.hand_off_url(repository, platforms, subject);
+        receipt_of(self.http.get(url).basic_auth(cluster, Some("s3cret"))).await
+    }
+
+    pub(crate) fn hand_off_url(&self, repository: &str, platforms: &str, subject: Subject) -> String {
         let hand_off = HandOff {
             image: place(repository),
             target: None,
@@ -93,10 +123,7 @@ impl Site {
             subject,
         };
         let (name, tag) = hand_off.to_name().unwrap();
-        let url = format!("http://{}/v2/{name}/manifests/{tag}", self.service.registry_address);
-        let response = self.http.get(url).send().await.expect("the registry port answers");
-        assert_eq!(response.status(), 200);
-        Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
+        format!("http://{}/v2/{name}/manifests/{tag}", self.service.registry_address)
     }
 
     pub(crate) async fn view(&self, id: &str) -> ImageView {
@@ -117,6 +144,52 @@ impl Site {
         }
     }
 
+    /// Waits until the warmer says that the image is warm. A dead letter never is.
+    pub(crate) async fn wait_until_warm(&self, id: &str) -> ImageView {
+        self.wait_for(id, |view| {
+            assert_ne!(view.summary.phase, Phase::Failed, "{view:#?}");
+            view.summary.phase >= Phase::Warm
+        })
+        .await
+    }
+
+    /// Waits until the image is a dead letter, and tells why it is one.
+    pub(crate) async fn wait_for_dead_letter(&self, id: &str) -> String {
+        let view = self.wait_for(id, |view| view.summary.phase == Phase::Failed).await;
+        view.summary.reason.unwrap_or_default()
+    }
+
+    /// Waits until the image waits for the reason given.
+    pub(crate) async fn wait_for_reason(&self, id: &str, reason: &str) -> ImageView {
+        self.wait_for(id, |view| {
+            assert_ne!(view.summary.phase, Phase::Failed, "{view:#?}");
+            view.summary.reason.as_deref().is_some_and(|told| told.contains(reason))
+        })
+        .await
+    }
+
+    /// Everything in the queue, on one page.
+    pub(crate) async fn list(&self) -> ImageList {
+        let url = format!("http://{}/api/v1/images?limit=500", self.service.admin_address);
+        self.http.get(url).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Opens a dead letter again, as `harbor-warmer requeue` does.
+    pub(crate) async fn requeue(&self, id: &str) {
+        let url = format!("http://{}/api/v1/images/{id}/requeue", self.service.admin_address);
+        self.http.post(url).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// Asserts that Harbor itself has the platform, and made one copy of each of its blobs.
+    #[track_caller]
+    pub(crate) fn assert_copied_once(&self, image: &PushedImage, platform: &str) {
+        assert!(self.harbor_has(image, platform), "{}:{} is not in Harbor", image.repository, image.tag);
+        for (blob, _) in image.child(platform).blobs() {
+            let copies = self.harbor.background_transfers("hub", &image.repository, blob.as_str());
+            assert_eq!(copies, 1, "copies of {blob}");
+        }
+    }
+
     /// Whether Harbor itself has every blob of the platform, and its manifest as an artifact.
     pub(crate) fn harbor_has(&self, image: &PushedImage, platform: &str) -> bool {
         let child = image.child(platform);
@@ -131,6 +204,12 @@ impl Site {
     }
 }
 
+async fn receipt_of(request: reqwest::RequestBuilder) -> Receipt {
+    let response = request.send().await.expect("the registry port answers");
+    assert_eq!(response.status(), 200);
+    Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
+}
+
 pub(crate) fn place(repository: &str) -> HarborImage {
     HarborImage {
         harbor: "main".parse().unwrap(),
@@ -141,13 +220,14 @@ pub(crate) fn place(repository: &str) -> HarborImage {
 
 fn configuration(url: &str, directory: &Path, options: &Options) -> Config {
     std::fs::write(directory.join("password"), "s3cret").unwrap();
-    let Options { project, harbor, queue } = options;
+    let Options { project, harbor, queue, registry, front, tune } = options;
     let text = format!(
         r#"
 dataDir: {directory}/data
-registry: {{listen: "127.0.0.1:0"}}
+registry: {{listen: "127.0.0.1:0", {registry}}}
 admin: {{listen: "127.0.0.1:0"}}
 queue: {{{queue}}}
+front: {{{front}}}
 harbors:
   main:
     url: {url}
@@ -163,5 +243,8 @@ rules:
 "#,
         directory = directory.display(),
     );
-    document::parse(&text, directory).unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"))
+    let parsed = document::parse(&text, directory);
+    let mut config = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"));
+    tune(&mut config);
+    config
 }

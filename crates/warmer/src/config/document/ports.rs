@@ -110,10 +110,11 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 pub(super) fn read_front(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Front> {
     let mut section = top.section_or_empty("front", reading)?;
     let millis = Duration::from_millis;
-    // A policy server evaluates for 2 s before it gives up, and its look-ups queue behind one lock: with 1 s for all
-    // of them within 30 s, an admission is delayed by half of that at most.
-    let wait = section.duration("wait", millis(500), millis(0)..=millis(10_000), reading);
-    let budget = section.duration("budget", millis(1_000), millis(0)..=millis(60_000), reading);
+    // A policy server's limit of 2 s is counted in ticks of a second, so an evaluation has 1 s in the worst case, and
+    // its look-ups queue behind one lock. With half of it for all waiting, the other half is left for the calls
+    // themselves. A limit that is overrun is a refused admission in protect mode.
+    let wait = section.duration("wait", millis(400), millis(0)..=millis(10_000), reading);
+    let budget = section.duration("budget", millis(500), millis(0)..=millis(60_000), reading);
     let budget_window = section.duration("budgetWindow", millis(30_000), millis(1_000)..=millis(3_600_000), reading);
     let cache_for = section.duration("cacheFor", millis(30_000), millis(0)..=millis(600_000), reading);
     if wait > budget {
