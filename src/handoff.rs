@@ -381,7 +381,7 @@ fn platforms_of(index: &ImageIndex) -> Vec<String> {
         .map(|platform| format!("{}/{}", platform.os(), platform.architecture()))
         .filter(|platform| platform != "unknown/unknown")
         .collect();
-    platforms.sort();
+    platforms.sort_unstable();
     platforms.dedup();
     platforms
 }

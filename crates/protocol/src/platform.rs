@@ -144,7 +144,7 @@ impl Platforms {
     /// [`PlatformsError::Empty`] where there are none.
     pub fn new(platforms: impl IntoIterator<Item = Platform>) -> Result<Self, PlatformsError> {
         let mut platforms: Vec<_> = platforms.into_iter().collect();
-        platforms.sort();
+        platforms.sort_unstable();
         platforms.dedup();
         if platforms.is_empty() { Err(PlatformsError::Empty) } else { Ok(Self(platforms)) }
     }

@@ -21,7 +21,7 @@ use crate::upstream::Upstream;
 
 pub(crate) use self::core::{ConnectionPermit, Core, Goroutines};
 pub(crate) use self::error::HarborError;
-pub(crate) use self::proxy::{BlobAnswer, ManifestAnswer, ManifestRequest, ServedBy};
+pub(crate) use self::proxy::{BlobAnswer, ManifestAnswer, ManifestOutcome, ManifestRequest, ServedBy};
 pub(crate) use self::store::Store;
 
 /// The artifact that a request is about: Harbor's `lib.ArtifactInfo`.

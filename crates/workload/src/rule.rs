@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::fmt;
 
 use harbor_warmer_protocol::{
@@ -137,23 +136,20 @@ impl RuleSet {
 
     /// The Harbors that the rules name, each once.
     pub fn harbors(&self) -> impl Iterator<Item = &HarborName> {
-        self.destinations().map(|destination| &destination.harbor).collect::<BTreeSet<_>>().into_iter()
+        each_once(self.destinations().map(|destination| &destination.harbor))
     }
 
     /// The replication targets that the rules name, each once.
     pub fn targets(&self) -> impl Iterator<Item = &TargetName> {
-        self.destinations().filter_map(|destination| destination.target.as_ref()).collect::<BTreeSet<_>>().into_iter()
+        each_once(self.destinations().filter_map(|destination| destination.target.as_ref()))
     }
 
     /// The projects that the rules name without a variable, each once.
     pub fn projects(&self) -> impl Iterator<Item = (HarborName, ProjectName)> {
-        self.destinations()
-            .filter_map(|destination| {
-                let project = destination.project.constant()?.parse().ok()?;
-                Some((destination.harbor.clone(), project))
-            })
-            .collect::<BTreeSet<_>>()
-            .into_iter()
+        each_once(self.destinations().filter_map(|destination| {
+            let project = destination.project.constant()?.parse().ok()?;
+            Some((destination.harbor.clone(), project))
+        }))
     }
 
     fn destinations(&self) -> impl Iterator<Item = &Destination> {
@@ -177,6 +173,17 @@ impl RuleSet {
         }
         Mapping::Unmatched
     }
+}
+
+/// In order of appearance. Rules are few, and a set's code would be a good part of the policy's size.
+fn each_once<T: PartialEq>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut seen = Vec::new();
+    for item in items {
+        if !seen.contains(&item) {
+            seen.push(item);
+        }
+    }
+    seen.into_iter()
 }
 
 /// The forms of a reference that matchers look at.

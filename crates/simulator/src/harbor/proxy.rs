@@ -16,6 +16,14 @@ use crate::manifest::{self, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::ProjectSpec;
 use crate::upstream::{BlobReader, UpstreamError, UpstreamManifest, UpstreamRequest};
 
+/// What becomes of a request for a manifest.
+#[derive(Debug)]
+pub(crate) enum ManifestOutcome {
+    Found(ManifestAnswer),
+    /// `docker-hub` endpoints redirect one-segment names to `library/`.
+    LibraryRedirect(String),
+}
+
 /// A manifest, however it was come by. The HTTP headers tell where it comes from, as Harbor's do.
 #[derive(Debug)]
 pub(crate) struct ManifestAnswer {
@@ -34,8 +42,6 @@ pub(crate) enum ServedBy {
     Registry,
     /// The middleware, out of Redis or from the upstream.
     Middleware,
-    /// `docker-hub` endpoints redirect one-segment names to `library/`; the digest field holds the location.
-    LibraryRedirect,
 }
 
 #[derive(Debug)]
@@ -85,23 +91,17 @@ impl Harbor {
         core: &Arc<Core>,
         info: &ArtifactInfo,
         request: ManifestRequest<'_>,
-    ) -> Result<ManifestAnswer, HarborError> {
+    ) -> Result<ManifestOutcome, HarborError> {
         let spec = self.project(&info.project);
         if let Some(location) = library_redirect(&spec, info, "manifests") {
-            return Ok(ManifestAnswer {
-                served_by: ServedBy::LibraryRedirect,
-                media_type: String::new(),
-                digest: location,
-                size: 0,
-                body: None,
-            });
+            return Ok(ManifestOutcome::LibraryRedirect(location));
         }
         if !self.can_proxy(&spec) {
-            return self.local_manifest(info, request);
+            return self.local_manifest(info, request).map(ManifestOutcome::Found);
         }
         match self.proxied_manifest(core, &spec, info, request).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) | Err(Failure::FallBack) => self.local_manifest(info, request),
+            Ok(Some(answer)) => Ok(ManifestOutcome::Found(answer)),
+            Ok(None) | Err(Failure::FallBack) => self.local_manifest(info, request).map(ManifestOutcome::Found),
             Err(Failure::Final(error)) => Err(error),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::harbor::proxy::{BlobAnswer, ManifestRequest, ServedBy};
+use crate::harbor::proxy::{BlobAnswer, ManifestOutcome, ManifestRequest};
 use crate::harbor::{ArtifactInfo, Harbor, Reference, pattern};
 use crate::manifest::{self, Manifest};
 
@@ -319,11 +319,11 @@ impl Harbor {
         Box::pin(async move {
             let core = self.core();
             let request = ManifestRequest { head: false, from_replication: true, accept: None };
-            let answer = self.manifest(&core, &info, request).await.map_err(|error| error.to_string())?;
-            let bytes = match answer.served_by {
-                ServedBy::Registry | ServedBy::Middleware => answer.body.unwrap_or_default(),
-                ServedBy::LibraryRedirect => return Err("the source redirects".to_owned()),
+            let answer = match self.manifest(&core, &info, request).await.map_err(|error| error.to_string())? {
+                ManifestOutcome::Found(answer) => answer,
+                ManifestOutcome::LibraryRedirect(_) => return Err("the source redirects".to_owned()),
             };
+            let bytes = answer.body.unwrap_or_default();
             let digest = Digest::of(&bytes);
             if let Reference::Tag(tag) = &info.reference {
                 let (there, refused) = self.store.read(|tables| {

@@ -14,7 +14,9 @@ use super::{Body, Route, Site, fixed, route, set, text};
 use crate::content::Content;
 use crate::digest::Digest;
 use crate::harbor::access::Caller;
-use crate::harbor::{ArtifactInfo, BlobAnswer, Core, HarborError, ManifestAnswer, ManifestRequest, ServedBy};
+use crate::harbor::{
+    ArtifactInfo, BlobAnswer, Core, HarborError, ManifestAnswer, ManifestOutcome, ManifestRequest, ServedBy,
+};
 use crate::request_log::Entry;
 
 /// Go's server keeps answers up to this size back and then knows their length.
@@ -69,11 +71,11 @@ pub(super) async fn answer(
                 from_replication: text(context.headers, USER_AGENT.as_str()) == Some("harbor-registry-client"),
                 accept: Some(&accept.join(",")),
             };
-            match harbor.manifest(context.core, &info, request).await {
-                Ok(answer) => Ok(manifest_response(answer, entry)),
-                // The body of an error isn't sent for a HEAD, so the two kinds of 404 look the same.
-                Err(error) => Err(error),
-            }
+            // The body of an error isn't sent for a HEAD, so the two kinds of 404 look the same there.
+            Ok(match harbor.manifest(context.core, &info, request).await? {
+                ManifestOutcome::Found(answer) => manifest_response(answer, entry),
+                ManifestOutcome::LibraryRedirect(location) => redirect(&location, entry),
+            })
         }
         Route::Blob(info, digest) if head => {
             harbor.check_pull(context.caller, &info.repository, context.host)?;
@@ -100,9 +102,6 @@ pub(super) async fn answer(
 }
 
 fn manifest_response(answer: ManifestAnswer, entry: &Arc<Entry>) -> Response<Body> {
-    if answer.served_by == ServedBy::LibraryRedirect {
-        return redirect(&answer.digest, entry);
-    }
     let body = answer.body.unwrap_or_default();
     let mut response = fixed(StatusCode::OK, Some(&answer.media_type), body, entry);
     set(&mut response, CONTENT_LENGTH.as_str(), &answer.size.to_string());
@@ -113,7 +112,7 @@ fn manifest_response(answer: ManifestAnswer, entry: &Arc<Entry>) -> Response<Bod
             set(&mut response, ETAG.as_str(), &format!("\"{}\"", answer.digest));
         }
         // The middleware writes the digest as it is, without quotes; both are empty for a cold GET by tag.
-        ServedBy::Middleware | ServedBy::LibraryRedirect => set(&mut response, ETAG.as_str(), &answer.digest),
+        ServedBy::Middleware => set(&mut response, ETAG.as_str(), &answer.digest),
     }
     response
 }

@@ -6,7 +6,7 @@
 //! policy servers, and cost each of them that moment once.
 //!
 //! Whatever the requests, the moments in which a user waits add up to `capacity + capacity × t / window` at most in any
-//! time `t`. With 800 ms in 10 s that is 880 ms in any second, which leaves 120 ms for the requests themselves.
+//! time `t`. With 500 ms in 30 s that is 517 ms in any second, which leaves about as much for the requests themselves.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

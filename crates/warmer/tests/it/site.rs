@@ -99,6 +99,23 @@ impl Site {
     }
 
     pub(crate) async fn hand_off(&self, repository: &str, platforms: &str, subject: Subject) -> Receipt {
+        let url = self.hand_off_url(repository, platforms, subject);
+        receipt_of(self.http.get(url)).await
+    }
+
+    /// Hands over with the credentials of a cluster.
+    pub(crate) async fn hand_off_as(
+        &self,
+        cluster: &str,
+        repository: &str,
+        platforms: &str,
+        subject: Subject,
+    ) -> Receipt {
+        let url = self.hand_off_url(repository, platforms, subject);
+        receipt_of(self.http.get(url).basic_auth(cluster, Some("s3cret"))).await
+    }
+
+    pub(crate) fn hand_off_url(&self, repository: &str, platforms: &str, subject: Subject) -> String {
         let hand_off = HandOff {
             image: place(repository),
             target: None,
@@ -106,10 +123,7 @@ impl Site {
             subject,
         };
         let (name, tag) = hand_off.to_name().unwrap();
-        let url = format!("http://{}/v2/{name}/manifests/{tag}", self.service.registry_address);
-        let response = self.http.get(url).send().await.expect("the registry port answers");
-        assert_eq!(response.status(), 200);
-        Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
+        format!("http://{}/v2/{name}/manifests/{tag}", self.service.registry_address)
     }
 
     pub(crate) async fn view(&self, id: &str) -> ImageView {
@@ -188,6 +202,12 @@ impl Site {
         let url = format!("http://{}/metrics", self.service.admin_address);
         self.http.get(url).send().await.unwrap().text().await.unwrap()
     }
+}
+
+async fn receipt_of(request: reqwest::RequestBuilder) -> Receipt {
+    let response = request.send().await.expect("the registry port answers");
+    assert_eq!(response.status(), 200);
+    Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
 }
 
 pub(crate) fn place(repository: &str) -> HarborImage {

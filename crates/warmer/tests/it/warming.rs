@@ -33,3 +33,16 @@ async fn a_completed_index_is_tagged_long_before_harbors_deadline() {
     let tagged = site.harbor.tag_recorded_at("hub", "library/app", "1.0").unwrap();
     assert!(tagged.as_secs() < 300, "{tagged:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_it_stopped() {
+    let site = Site::start().await;
+    site.harbor.upstream().set_down(true);
+    let receipt = site.announce("library/app", "1.0", "linux/amd64").await;
+    let site = site.restart().await;
+    let image = site.harbor.upstream().push(two_platforms("library/app", "1.0"));
+    site.harbor.upstream().set_down(false);
+    let id = receipt.image.unwrap();
+    site.wait_for(&id, |view| view.summary.phase >= Phase::Warm && view.summary.phase != Phase::Failed).await;
+    assert!(site.harbor_has(&image, "linux/amd64"));
+}

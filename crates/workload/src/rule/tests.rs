@@ -170,7 +170,7 @@ fn what_the_rules_name_is_listed_once() {
     assert_eq!(rules.harbors().map(HarborName::as_str).collect::<Vec<_>>(), ["main", "other"]);
     assert_eq!(rules.targets().map(TargetName::as_str).collect::<Vec<_>>(), ["ecr"]);
     let projects: Vec<_> = rules.projects().map(|(harbor, project)| format!("{harbor}/{project}")).collect();
-    assert_eq!(projects, ["main/dockerhub", "main/github"]);
+    assert_eq!(projects, ["main/github", "main/dockerhub"]);
 }
 
 #[rstest]

@@ -224,7 +224,7 @@ platforms: [linux/amd64, linux/arm64]
         these clusters may hand over: cluster-a
       ! their passwords cross the network in the clear
           name certificateFile and keyFile under registry.tls
-        a policy's look-up waits for Harbor at most 500ms, all of a user's at most 800ms within 10s
+        a policy's look-up waits for Harbor at most 400ms, all of a user's at most 500ms within 30s
         admin port 0.0.0.0:9090
       ! nobody proves who he is on the admin port
           let a NetworkPolicy admit probes, Prometheus and nobody else

@@ -110,11 +110,12 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 pub(super) fn read_front(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Front> {
     let mut section = top.section_or_empty("front", reading)?;
     let millis = Duration::from_millis;
-    // A policy server gives up an evaluation after 1 s in the worst case (its clock ticks once a second, twice for the
-    // usual 2 s), and all its look-ups queue behind one lock: so the sum of their waits stays below that.
-    let wait = section.duration("wait", millis(500), millis(0)..=millis(10_000), reading);
-    let budget = section.duration("budget", millis(800), millis(0)..=millis(60_000), reading);
-    let budget_window = section.duration("budgetWindow", millis(10_000), millis(1_000)..=millis(3_600_000), reading);
+    // A policy server's limit of 2 s is counted in ticks of a second, so an evaluation has 1 s in the worst case, and
+    // its look-ups queue behind one lock. With half of it for all waiting, the other half is left for the calls
+    // themselves. A limit that is overrun is a refused admission in protect mode.
+    let wait = section.duration("wait", millis(400), millis(0)..=millis(10_000), reading);
+    let budget = section.duration("budget", millis(500), millis(0)..=millis(60_000), reading);
+    let budget_window = section.duration("budgetWindow", millis(30_000), millis(1_000)..=millis(3_600_000), reading);
     let cache_for = section.duration("cacheFor", millis(30_000), millis(0)..=millis(600_000), reading);
     if wait > budget {
         reading.mistake(section.path("wait"), "must not be longer than budget, which it is taken from");
