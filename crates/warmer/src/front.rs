@@ -26,13 +26,14 @@ use tokio::time::Instant;
 
 pub use budget::Payer;
 pub(crate) use knowledge::is_manifest;
+pub(crate) use relay::RelayError;
 
 use crate::clock::{self, Timestamp};
 use crate::config;
 use crate::front::budget::{Budgets, Rules};
 use crate::front::condition::{Conditions, Manner, Passage};
 use crate::front::knowledge::{Knowledge, Seen};
-use crate::front::relay::{Relay, RelayError};
+use crate::front::relay::Relay;
 use crate::harbor::{AnswerClass, Harbors, ManifestBody, ManifestHead, NotAllowed};
 use crate::metrics::{FrontOutcome, Metrics};
 use crate::store::Store;
@@ -204,6 +205,22 @@ impl Front {
     /// The digest that a tag has, and when Harbor said so: its window of 600 s for the tag began then.
     pub fn known_tag(&self, image: &HarborImage, tag: &Tag, now: Timestamp) -> Option<(Digest, Timestamp)> {
         lock(&self.knowledge).tag(image, tag, now)
+    }
+
+    /// Harbor answered for a tag, and it wasn't the front that asked: no look-up needs to ask again for a while.
+    pub(crate) fn saw_tag(&self, image: &HarborImage, tag: &Tag, head: ManifestHead, at: Timestamp) {
+        let reference = TagOrDigest::Tag(tag.clone());
+        lock(&self.knowledge).saw_head(image, &reference, &Seen::There(head), at);
+    }
+
+    /// Opens Harbor's window for every announced tag that may mean this digest, for one who is about to read it.
+    ///
+    /// # Errors
+    /// A tag's answer is lost. Reading on would lose the tag for 7 days.
+    pub(crate) async fn head_announced_tags(&self, image: &HarborImage, digest: Digest) -> Result<(), RelayError> {
+        // What isn't allowed is never announced.
+        let Ok(relay) = self.relay(image) else { return Ok(()) };
+        relay.head_announced_tags(image, digest).await
     }
 
     /// A manifest's bytes and media type, and when it was read through exactly this project: Harbor's clocks began

@@ -114,7 +114,7 @@ impl Relay {
 
     /// Opens Harbor's window for every announced tag of the digest. A tag that doesn't exist is no obstacle; one whose
     /// answer is lost is, since it would be lost for 7 days.
-    async fn head_announced_tags(&self, image: &HarborImage, digest: Digest) -> Result<(), RelayError> {
+    pub(crate) async fn head_announced_tags(&self, image: &HarborImage, digest: Digest) -> Result<(), RelayError> {
         let tags = self.store.announced_tags(image, digest).await.map_err(RelayError::Store)?;
         let unasked = tags.into_iter().filter(|tag| !self.was_asked(image, tag)).take(MAX_TAGS);
         let heads = unasked.map(|tag| {

@@ -1,13 +1,14 @@
 //! One step, carried out: the request that it is, and what its answer shows.
 
 use bytes::Bytes;
-use harbor_warmer_protocol::{Digest, HarborImage, TagOrDigest};
+use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
 use super::Workshop;
 use super::trouble::Counts;
 use crate::announcement::{self, Announcement};
 use crate::clock::{self, Timestamp};
 use crate::config::HarborKind;
+use crate::front::RelayError;
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
 use crate::image::{Observation, Step};
 use crate::limiter::{Permit, Priority};
@@ -55,7 +56,7 @@ impl Workshop {
             Ok(client) => client,
             Err(error) => return (announcement::Observation::Failed(error.to_string()), clock::now()),
         };
-        let observation = match self.head_tag(client, place, &TagOrDigest::Tag(announcement.tag.clone())).await {
+        let observation = match self.head_tag(client, place, &announcement.tag).await {
             Headed::Digest(digest) => announcement::Observation::Headed(digest),
             Headed::Missing => announcement::Observation::Missing,
             Headed::Failed(error) => match self.take_note(place, &error, clock::now()) {
@@ -83,7 +84,7 @@ impl Workshop {
         };
         let here = Repository::from(place);
         let result = match step {
-            Step::HeadTag(tag) => match self.head_tag(client, place, &TagOrDigest::Tag(tag.clone())).await {
+            Step::HeadTag(tag) => match self.head_tag(client, place, tag).await {
                 Headed::Digest(digest) => Ok(Seen::now(Observation::TagHeaded { tag: tag.clone(), digest })),
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
@@ -141,12 +142,14 @@ impl Workshop {
     }
 
     /// HEAD of a tag. Its 404 has no body, so a second request tells whether the tag is missing or the upstream silent.
-    async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &TagOrDigest) -> Headed {
+    async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &Tag) -> Headed {
         let here = Repository::from(place);
-        match client.head_manifest(&here, tag).await {
+        match client.head_manifest(&here, &TagOrDigest::Tag(tag.clone())).await {
             Ok(head) => {
-                self.served(place, clock::now());
-                Headed::Digest(head.digest)
+                let (digest, now) = (head.digest, clock::now());
+                self.served(place, now);
+                self.front.saw_tag(place, tag, head, now);
+                Headed::Digest(digest)
             }
             Err(error) => match error.class() {
                 AnswerClass::MissingTag => Headed::Missing,
@@ -178,27 +181,13 @@ impl Workshop {
     }
 
     /// Reads the root through the project itself. If it is an index, Harbor's deadline for it starts here, so it waits
-    /// for a free place at Harbor, and every tag that may mean it is asked for first.
+    /// for a free place at Harbor.
     async fn open_root(&self, client: &Client, place: &HarborImage, root: Digest) -> Result<Vec<Seen>, HarborError> {
-        let here = Repository::from(place);
         self.copies.sweep(clock::now());
         if client.limiter().in_flight() >= client.limiter().allowed() {
             return Ok(Seen::nothing_yet());
         }
-        let mut seen = Vec::new();
-        if client.kind() == HarborKind::Harbor && self.front.known_manifest(place, root, clock::now()).is_none() {
-            // What the queue doesn't tell is asked for by the tag's own announcement, a moment too late at worst.
-            let tags = self.store.announced_tags(place, root).await.unwrap_or_default();
-            for tag in tags {
-                if let Headed::Digest(digest) = self.head_tag(client, place, &TagOrDigest::Tag(tag.clone())).await
-                    && digest == root
-                {
-                    seen.extend(Seen::now(Observation::TagHeaded { tag, digest }));
-                }
-            }
-        }
-        seen.extend(self.read_root(client, place, &here, root, true).await?);
-        Ok(seen)
+        self.read_root(client, place, &Repository::from(place), root, true).await
     }
 
     async fn read_root(
@@ -209,6 +198,19 @@ impl Workshop {
         root: Digest,
         through_project: bool,
     ) -> Result<Vec<Seen>, HarborError> {
+        let records_tags = through_project && client.kind() == HarborKind::Harbor;
+        if records_tags && self.front.known_manifest(place, root, clock::now()).is_none() {
+            // Somebody may have announced another tag of it a moment ago, which the image doesn't know of yet.
+            match self.front.head_announced_tags(place, root).await {
+                Ok(()) => {}
+                Err(RelayError::Harbor(error)) => return Err(error),
+                Err(RelayError::UpstreamSilent) => return Err(HarborError::UpstreamSilent),
+                Err(error @ RelayError::Store(_)) => {
+                    let step = Step::ReadRoot { through_project }.to_string();
+                    return Ok(Seen::now(Observation::Failed { step, error: error.to_string() }));
+                }
+            }
+        }
         let (bytes, at) = match self.manifest(client, place, repository, root).await {
             Ok(read) => read,
             Err(error) if error.class() == AnswerClass::MissingTag => {
