@@ -157,12 +157,6 @@ pub(crate) struct BlobState {
     pub(crate) checked: Option<Timestamp>,
     /// How often Harbor was asked to fetch it.
     pub(crate) asks: u32,
-    /// Its tags on their way to targets.
-    #[serde(default)]
-    pub(crate) replications: Vec<ReplicationState>,
-    /// When it was last pulled to be kept, or first complete.
-    #[serde(default)]
-    pub(crate) kept: Option<Timestamp>,
     /// When it was first asked for since it was last seen there.
     pub(crate) first_asked: Option<Timestamp>,
     /// When it was last asked for.
@@ -179,8 +173,8 @@ pub(crate) struct TagState {
     pub(crate) headed: Option<Timestamp>,
     /// How many such windows were opened since the image was asked for.
     pub(crate) windows: u32,
-    /// The tag was seen to mean another digest now.
-    pub(crate) moved: bool,
+    /// When the tag was seen to mean another digest, or to be gone.
+    pub(crate) moved: Option<Timestamp>,
     /// When Harbor's record was seen to be this image.
     pub(crate) recorded: Option<Timestamp>,
     /// When that was last looked at.
@@ -300,13 +294,13 @@ impl Image {
     pub fn set_wants(&mut self, wants: Vec<Want>) {
         for want in &wants {
             let (Some(tag), Some(headed)) = (&want.tag, want.headed) else { continue };
-            // Once the index was read, a HEAD opens no window for the tag any more.
-            if self.index_opened.is_some_and(|opened| headed > opened) {
-                self.tags.entry(tag.clone()).or_default();
-                continue;
-            }
             let state = self.tags.entry(tag.clone()).or_default();
-            state.headed = state.headed.max(Some(headed));
+            // A tag that was rolled back means this image again.
+            state.moved = state.moved.filter(|moved| *moved >= headed);
+            // Once the index was read, a HEAD opens no window for the tag any more.
+            if self.index_opened.is_none_or(|opened| headed <= opened) {
+                state.headed = state.headed.max(Some(headed));
+            }
         }
         self.wants = wants;
     }

@@ -130,7 +130,7 @@ impl Image {
     pub fn observe(&mut self, project: &Project, observation: Observation, now: Timestamp) {
         match observation {
             Observation::TagHeaded { tag, digest } => self.tag_headed(project, tag, digest, now),
-            Observation::TagGone(tag) => self.tags.entry(tag).or_default().moved = true,
+            Observation::TagGone(tag) => self.tags.entry(tag).or_default().moved = Some(now),
             Observation::RootWasIndex { children, through_project } => {
                 self.content = Content::Index(children);
                 if through_project {
@@ -275,9 +275,9 @@ impl Image {
     fn tag_headed(&mut self, project: &Project, tag: Tag, digest: Digest, now: Timestamp) {
         let remembered = self.index_is_remembered(project, now);
         let state = self.tags.entry(tag).or_default();
-        state.moved = digest != self.root;
+        state.moved = (digest != self.root).then_some(now);
         // Once the index was read, Harbor answers a HEAD from Redis and starts no window for the tag.
-        if !state.moved && !remembered {
+        if state.moved.is_none() && !remembered {
             state.headed = Some(now);
             state.windows += 1;
         }

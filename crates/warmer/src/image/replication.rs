@@ -34,7 +34,7 @@ impl Image {
             .iter()
             .filter_map(|want| Some((want.tag.as_ref()?, want.target.as_ref()?)))
             .filter(|(tag, target)| {
-                project.targets.contains(target) && !self.tags.get(*tag).is_some_and(|state| state.moved)
+                project.targets.contains(target) && self.tags.get(*tag).is_none_or(|state| state.moved.is_none())
             })
             .collect();
         wanted.sort();

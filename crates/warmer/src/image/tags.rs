@@ -52,7 +52,7 @@ impl Image {
     pub fn tag_status(&self, tag: &Tag, project: &Project, now: Timestamp) -> TagStatus {
         let state = self.tags.get(tag).cloned().unwrap_or_default();
         let looked = state.checked.is_some_and(|checked| checked >= self.verify_since);
-        if state.moved {
+        if state.moved.is_some() {
             return TagStatus::Moved;
         }
         if project.kind == HarborKind::Distribution || (state.unreadable && looked) {
@@ -97,7 +97,7 @@ impl Image {
             .wants
             .iter()
             .filter_map(|want| want.tag.as_ref())
-            .filter(|tag| !self.tags.get(*tag).is_some_and(|state| state.moved))
+            .filter(|tag| self.tags.get(*tag).is_none_or(|state| state.moved.is_none()))
             .collect();
         tags.sort();
         tags.dedup();

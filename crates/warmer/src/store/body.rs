@@ -12,6 +12,7 @@ use crate::image::{Image, Want};
 /// What a worker holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a worker holds one at a time, and an image is boxed for its futures")]
 pub enum Unit {
     /// A tag whose digest isn't known.
     Announcement(Announcement),

@@ -94,10 +94,7 @@ impl Store {
     /// # Errors
     /// The queue can't be read.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|connection, _| {
-            connection.prepare_cached("SELECT min(due) FROM unit WHERE state < 2")?.query_row([], |row| row.get(0))
-        })
-        .await
+        self.read(|connection, _| connection.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))).await
     }
 
     /// Makes a lease last until `until`. False if it was lost: somebody else has the unit.
@@ -182,10 +179,7 @@ impl Store {
     /// The queue can't be written.
     pub async fn wake(&self, now: Timestamp) -> Result<usize, StoreError> {
         let woken = self
-            .write(move |transaction| {
-                let sql = "UPDATE unit SET state = 0 WHERE state = 2 AND due <= :now";
-                transaction.prepare_cached(sql)?.execute(named_params! {":now": now})
-            })
+            .write(move |transaction| transaction.prepare_cached(WAKE)?.execute(named_params! {":now": now}))
             .await?;
         if woken > 0 {
             self.0.woken.notify_one();
@@ -261,11 +255,15 @@ impl Store {
 }
 
 // MATERIALIZED: PostgreSQL may otherwise run the LIMIT twice; SQLite takes it as well.
-const ACQUIRE: &str = "
+pub(super) const ACQUIRE: &str = "
 WITH due AS MATERIALIZED (SELECT id FROM unit WHERE state < 2 AND due <= :now ORDER BY due LIMIT :limit)
 UPDATE unit SET crashes = crashes + (CASE state WHEN 1 THEN 1 ELSE 0 END), state = 1, token = token + 1, due = :until
 WHERE id IN (SELECT id FROM due)
 RETURNING id, token, generation, crashes, body";
+
+pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM unit WHERE state < 2";
+
+pub(super) const WAKE: &str = "UPDATE unit SET state = 0 WHERE state = 2 AND due <= :now";
 
 // A want that came in meanwhile makes the unit ready at once, whatever the worker decided without it.
 const SETTLE: &str = "
@@ -277,7 +275,7 @@ WHERE id = :id AND token = :token AND state = 1
 RETURNING state";
 
 // `state >= 2` names the partial index; without it SQLite scans the table.
-const FORGET: &str = "
+pub(super) const FORGET: &str = "
 DELETE FROM unit WHERE state >= 2
   AND NOT EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id AND want.asked >= :before)
   AND (updated < :before OR EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id))
