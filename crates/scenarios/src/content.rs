@@ -1,0 +1,157 @@
+//! Images made up here: their bytes follow from a name, so two runs with different names share no blob.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// What an image shall look like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// The tag names a manifest.
+    Single,
+    /// The tag names an index of so many platforms.
+    Index(usize),
+}
+
+/// The platforms of an index, in order; the first is the one that scenarios of one platform ask for.
+const ARCHITECTURES: [&str; 3] = ["amd64", "arm64", "s390x"];
+
+/// A blob.
+#[derive(Clone, Debug)]
+pub(crate) struct Blob {
+    pub(crate) digest: String,
+    pub(crate) bytes: Bytes,
+}
+
+/// A platform's manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) manifest: Blob,
+    /// Its config and layers.
+    pub(crate) blobs: Vec<Blob>,
+}
+
+/// An image as it is pushed.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) repository: String,
+    pub(crate) children: Vec<Child>,
+    /// The index, where there is one.
+    pub(crate) index: Option<Blob>,
+}
+
+impl Image {
+    /// `layer_sizes` are those of each platform, in bytes.
+    pub(crate) fn new(repository: String, shape: Shape, layer_sizes: &[usize]) -> Self {
+        let platforms = match shape {
+            Shape::Single => 1,
+            Shape::Index(platforms) => platforms,
+        };
+        let children: Vec<Child> = ARCHITECTURES[..platforms]
+            .iter()
+            .map(|architecture| Child::new(&format!("{repository}/{architecture}"), architecture, layer_sizes))
+            .collect();
+        let index = matches!(shape, Shape::Index(_)).then(|| {
+            let listed = children.iter().zip(ARCHITECTURES).map(|(child, architecture)| {
+                let mut descriptor = child.manifest.descriptor(OCI_MANIFEST);
+                descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
+                descriptor
+            });
+            Blob::new(print(
+                &json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed.collect::<Vec<_>>()}),
+            ))
+        });
+        Self { repository, children, index }
+    }
+
+    /// What the tag names: the index, or the only manifest.
+    pub(crate) fn root(&self) -> &Blob {
+        self.index.as_ref().unwrap_or(&self.children[0].manifest)
+    }
+}
+
+impl Child {
+    fn new(seed: &str, architecture: &str, layer_sizes: &[usize]) -> Self {
+        let layers: Vec<Blob> = layer_sizes
+            .iter()
+            .enumerate()
+            .map(|(place, size)| Blob::new(generate(&format!("{seed}/{place}"), *size)))
+            .collect();
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let config = Blob::new(print(&json!({
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"User": seed},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        })));
+        let manifest = Blob::new(print(&json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": config.descriptor(OCI_CONFIG),
+            "layers": layers.iter().map(|layer| layer.descriptor(OCI_LAYER)).collect::<Vec<_>>(),
+        })));
+        Self { manifest, blobs: std::iter::once(config).chain(layers).collect() }
+    }
+}
+
+impl Blob {
+    fn new(bytes: Bytes) -> Self {
+        Self { digest: digest_of(&bytes), bytes }
+    }
+
+    fn descriptor(&self, media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": self.digest, "size": self.bytes.len()})
+    }
+}
+
+/// `sha256:…` of these bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+fn print(value: &Value) -> Bytes {
+    value.to_string().into()
+}
+
+/// Bytes that don't compress and that no other seed gives (xorshift64, seeded by the name's hash).
+fn generate(seed: &str, size: usize) -> Bytes {
+    let hash = Sha256::digest(seed.as_bytes());
+    let mut state = hash.iter().take(8).fold(1_u64, |state, byte| (state << 8) | u64::from(*byte)) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_different_names_share_no_blob() {
+        let [one, other] = ["one", "other"].map(|name| Image::new(name.to_owned(), Shape::Index(2), &[64, 256]));
+        let digests = |image: &Image| -> Vec<String> {
+            image.children.iter().flat_map(|child| &child.blobs).map(|blob| blob.digest.clone()).collect()
+        };
+        let (one, other) = (digests(&one), digests(&other));
+        assert_eq!(one.len(), 6);
+        assert!(one.iter().all(|digest| !other.contains(digest)));
+    }
+
+    #[test]
+    fn a_single_manifest_is_its_own_root() {
+        let image = Image::new("one".to_owned(), Shape::Single, &[64]);
+        assert_eq!(image.root().digest, image.children[0].manifest.digest);
+    }
+}
