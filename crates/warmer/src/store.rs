@@ -11,6 +11,7 @@
 mod body;
 mod hand_off;
 mod lease;
+mod lock;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod writer;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +51,8 @@ struct Shared {
     recheck_after: Duration,
     phases: Mutex<HashMap<UnitId, Phase>>,
     woken: Notify,
+    /// Nobody else has the queue while this is open.
+    _lock: File,
 }
 
 /// A change on its way into a commit.
@@ -86,8 +90,14 @@ pub enum StoreError {
         /// This program's.
         known: i64,
     },
-    /// The directory can't be made.
-    #[error("failed to create the data directory {path}")]
+    /// Another process has it.
+    #[error("the queue {path} is in use by another harbor-warmer; each needs a dataDir of its own")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The directory can't be made or used.
+    #[error("failed to use the data directory {path}")]
     Directory {
         /// The directory.
         path: String,
@@ -119,12 +129,15 @@ impl Store {
     /// Opens the queue in `directory`, and makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Open`], [`StoreError::TooNew`], [`StoreError::Unreadable`] or [`StoreError::Directory`].
+    /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Unreadable`] or
+    /// [`StoreError::Directory`].
     pub fn open(directory: &Path, queue: &config::Queue, projects: Arc<Projects>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)
             .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
         let path = directory.join("queue.sqlite");
+        let lock = lock::take(directory, &path)?;
         let connection = schema::open(&path)?;
+        lease::take_over(&connection)?;
         let phases = read::phases(&connection, &projects, crate::clock::now())?;
         let reader = schema::open_reader(&path)?;
         Ok(Self(Arc::new(Shared {
@@ -134,6 +147,7 @@ impl Store {
             recheck_after: queue.recheck_after,
             phases: Mutex::new(phases),
             woken: Notify::new(),
+            _lock: lock,
         })))
     }
 

@@ -281,6 +281,12 @@ DELETE FROM unit WHERE state >= 2
   AND (updated < :before OR EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id))
 RETURNING id";
 
+/// Gives back what the process before this one had in hand when it ended. That it was killed says nothing about what
+/// it held, so nothing of it counts as a crash.
+pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute("UPDATE unit SET state = 0, due = updated WHERE state = 1", [])
+}
+
 pub(super) fn wants(connection: &Connection, unit: UnitId) -> rusqlite::Result<Vec<Want>> {
     connection
         .prepare_cached("SELECT body FROM want WHERE unit = :unit ORDER BY id")?

@@ -170,6 +170,9 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
             Operation::Restart => {
                 self.store = None;
                 self.store = Some((self.reopen)());
+                for holder in &mut self.holders {
+                    holder.until = START;
+                }
             }
         }
     }

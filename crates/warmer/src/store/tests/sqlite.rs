@@ -68,18 +68,25 @@ fn commits_in(log: &[u8]) -> usize {
 }
 
 #[tokio::test]
-async fn what_is_done_and_what_is_leased_survive_a_restart() {
+async fn after_a_restart_what_was_held_is_due_at_once_and_nothing_counts_as_a_crash() {
     let (store, directory) = fresh();
     store.hand_off(by_digest(1), "east", None, START).await.unwrap();
     warm_one(&store, START).await;
     store.hand_off(by_digest(2), "east", None, START).await.unwrap();
     let leased = lease_one(&store, START).await;
-    store.hand_off(by_tag("1.0"), "east", None, START).await.unwrap();
     drop(store);
     let store = open(directory.path());
     assert_phases_are_those_of_the_rows(&store, START).await;
-    assert_eq!(store.acquire(9, LEASE, START).await.unwrap().len(), 1, "the lease still runs");
-    assert!(store.renew(leased.lease, at(90)).await.unwrap());
+    assert!(!store.renew(leased.lease, at(90)).await.unwrap(), "the worker of the process before has lost it");
+    let again = lease_one(&store, START).await;
+    assert_eq!((again.unit, again.crashes), (leased.unit, 0));
+}
+
+#[test]
+fn a_queue_that_another_process_has_is_left_alone() {
+    let (_store, directory) = fresh();
+    let Err(error) = Store::open(directory.path(), &queue(), projects()) else { panic!("it is opened twice") };
+    assert!(error.to_string().contains("is in use by another harbor-warmer"), "{error}");
 }
 
 /// A disk without room is a database that may not grow; for SQLite both are the error `SQLITE_FULL`.
