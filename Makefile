@@ -1,0 +1,84 @@
+# `make help` lists the targets. They install what they need, or say in one sentence what is missing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+KWCTL ?= kwctl
+
+# Tests that need a real registry fail without one here; in a bare `cargo test` they say that they were skipped.
+export HARBOR_WARMER_REQUIRE_REGISTRY = 1
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/\1\t\2/' | sort | column -t -s "$$(printf '\t')"
+
+.PHONY: demo
+demo: ## An admission makes a simulated Harbor fill, and proves it; KEEP=1 leaves it running
+	@scripts/demo.sh
+
+.PHONY: test
+test: fmt lint unit-tests e2e-tests check-chart ## Everything that CI runs
+
+.PHONY: fmt
+fmt: ## Check the formatting
+	scripts/require.sh rustfmt
+	cargo fmt --all -- --check
+
+.PHONY: lint
+lint: ## Lints, documents and the crates that have to build for wasm
+	scripts/require.sh clippy wasm-target
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo check --locked --target wasm32-wasip1 -p harbor-warmer-protocol -p harbor-warmer-workload
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --locked --no-deps --document-private-items --quiet
+	scripts/tidy.sh
+	scripts/check-versions.sh
+	scripts/check-workflows.sh
+
+.PHONY: unit-tests
+unit-tests: policy.wasm ## Unit, property and integration tests, with a real registry and kill -9
+	scripts/require.sh docker-registry skopeo curl
+	POLICY_WASM=$(CURDIR)/policy.wasm cargo test --workspace --locked
+
+.PHONY: e2e-tests
+e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project's policy host without it
+	scripts/require.sh bats jq
+	cargo build --quiet --locked -p harbor-warmer-policy-host
+	POLICY_HOST=$(TARGET_DIR)/debug/policy-host KWCTL=$(KWCTL) bats e2e.bats
+
+.PHONY: check-chart
+check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
+	cargo build --quiet --locked -p harbor-warmer -p harbor-warmer-policy-host
+	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer POLICY_HOST=$(TARGET_DIR)/debug/policy-host \
+	POLICY_WASM=$(CURDIR)/policy.wasm scripts/check-chart.sh
+
+.PHONY: e2e-harbor
+e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET
+	cargo run --locked -p harbor-warmer-scenarios
+
+.PHONY: bench
+bench: ## Sizes and speeds beside their targets
+	scripts/bench.sh
+
+# Always asked for: cargo knows whether anything changed.
+.PHONY: policy.wasm
+policy.wasm: ## Build the policy
+	scripts/require.sh wasm-target
+	scripts/build-policy.sh
+
+annotated-policy.wasm: policy.wasm metadata.yml README.md ## The policy with its metadata and README (needs kwctl)
+	@if command -v $(KWCTL) >/dev/null; then \
+	  $(KWCTL) annotate -m metadata.yml -u README.md -o $@ policy.wasm; \
+	else \
+	  echo "kwctl is not installed, so $@ carries no metadata; see https://docs.kubewarden.io for kwctl"; \
+	  cp policy.wasm $@; \
+	fi
+
+artifacthub-pkg.yml: metadata.yml README.md questions-ui.yml ## Generate the package file of Artifact Hub
+	scripts/artifacthub-pkg.py
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -f policy.wasm annotated-policy.wasm
