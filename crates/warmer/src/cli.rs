@@ -8,6 +8,7 @@ mod arguments;
 #[cfg(test)]
 mod fixtures;
 mod image_list;
+mod import_veradco;
 mod logging;
 mod plan;
 mod progress;
@@ -34,6 +35,7 @@ pub use signals::{INTERRUPTED, shutdown_on_signals};
 
 use crate::check;
 use crate::config::{self, ConfigError};
+use crate::import_veradco::ImportError;
 
 /// What the exit code says. The help text lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,9 @@ pub enum CommandError {
     /// The arguments name no images.
     #[error(transparent)]
     Images(#[from] ImageListError),
+    /// The file can't be turned into values.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// What is to be printed has no JSON form.
     #[error("the answer can't be printed as JSON")]
     Json(#[from] serde_json::Error),
@@ -77,7 +82,7 @@ impl CommandError {
     /// The exit code that says so.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Images(_) => Exit::Usage,
+            Self::Config(_) | Self::Images(_) | Self::Import(_) => Exit::Usage,
             Self::Json(_) => Exit::Failed,
             Self::Admin(error) => match error {
                 AdminError::Address(_) => Exit::Usage,
@@ -121,5 +126,6 @@ async fn carry_out(command: &Command, screen: &Screen) -> Result<Outcome, Comman
         Command::Warm(arguments) => warm::run(arguments, screen).await,
         Command::Plan(arguments) => plan::run(arguments, screen).await,
         Command::Requeue(arguments) => requeue::run(arguments, screen).await,
+        Command::ImportVeradco(arguments) => import_veradco::run(arguments),
     }
 }

@@ -16,6 +16,7 @@ pub mod copies;
 pub mod front;
 pub mod harbor;
 pub mod image;
+pub mod import_veradco;
 pub mod intake;
 pub mod limiter;
 pub mod manifest;

@@ -76,6 +76,9 @@ pub enum Command {
     /// Try images again that were given up
     #[command(after_help = "Examples:\n  harbor-warmer requeue i-17 i-20\n  harbor-warmer requeue --all-failed")]
     Requeue(RequeueArguments),
+    /// Turn a configuration of Veradco's HarborProxyCachePopulator into values of the chart
+    #[command(after_help = "Example:\n  harbor-warmer import-veradco veradco_conf.yaml > values.yaml")]
+    ImportVeradco(ImportVeradcoArguments),
 }
 
 /// Which configuration.
@@ -183,6 +186,17 @@ pub struct RequeueArguments {
     /// Every image that was given up
     #[arg(long)]
     pub all_failed: bool,
+}
+
+/// Arguments of `import-veradco`.
+#[derive(Args, Debug)]
+pub struct ImportVeradcoArguments {
+    /// The plugin's configuration, Veradco's own, or the ConfigMap with it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A proxy-cache project to allow, for rules that take the project from the image
+    #[arg(long, value_name = "NAME")]
+    pub project: Vec<String>,
 }
 
 fn parse_phase(text: &str) -> Result<Phase, String> {

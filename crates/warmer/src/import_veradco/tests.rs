@@ -1,0 +1,198 @@
+//! The examples of Veradco's own documents, and what people may have made of them.
+
+use harbor_warmer_workload::{Mapping, Reference, RuleSet};
+use rstest::rstest;
+use serde_json::Value;
+
+use super::{ImportError, import};
+
+/// The plugin's README, "Plugin configuration".
+const README: &str = r#"
+maxNumberOfParallelJobs: 2
+proxyCaches:
+- regexURL: "^.*amazonaws.com/(proxy_[^:/]+)/([^:]+):(.+$)"
+  replacementOCI: "https://harbor.registry.mine.io/v2/$1/$2/manifests/$3"
+  replacementArch: "https://harbor.registry.mine.io/v2/$1/$2/manifests/ARCHDIGEST"
+  targetArch: "amd64"
+  targetOS: "linux"
+"#;
+
+/// The plugin in docker/standalone/veradco_conf.yaml and the demos, with a plugin of another kind before it.
+const VERADCO_CONF: &str = r#"
+plugins:
+- name: "Generic"
+  path: "/app/plugins/built-in-generic.so"
+  kinds: "(?i)^(Pod|Secret)$"
+  operations: "CREATE|DELETE|UPDATE|CONNECT"
+  namespaces: "(!~)kube-system|kube-public"
+  dryRun: true
+  configuration: |
+    This plugin does not have configuration
+  scope: "Validating"
+- name: "HarborProxyCachePopulator"
+  path: "/app/plugins/built-in-harbor_proxy_cache_populator.so"
+  kinds: "(?i)^Pod$"
+  operations: "CREATE|UPDATE"
+  namespaces: ".*"
+  dryRun: true
+  configuration: |
+    maxNumberOfParallelJobs: 2
+    proxyCaches:
+    - regexURL: "(^.+$)"
+      replacementOCI: "https://harbor.registry.mine.io/v2/pxcache/$1/manifests/sha256"
+      replacementArch: "https://harbor.registry.mine.io/v2/pxcache/$1/manifests/ARCHDIGEST"
+      targetArch: "amd64"
+      targetOS: "linux"
+  scope: "Validating"
+"#;
+
+/// The other plugin's README.
+const IMPLICIT: &str = r#"
+plugins:
+- name: "implicit_proxy_cache_populator"
+  configuration: |
+    maxNumberOfParallelJobs: 2
+    proxyCaches:
+    - patternEcrProxyCache: "(^[0-9]+\\.dkr\\.ecr\\.[^.]+\\.amazonaws.com)/(proxy_)([^/]+)/([^:]+):?(.*)$"
+      platform: "linux/amd64"
+      region: "eu-central-1"
+"#;
+
+fn entry(regex: &str, replacement: &str) -> String {
+    format!("proxyCaches:\n- regexURL: '{regex}'\n  replacementOCI: '{replacement}'\n")
+}
+
+#[track_caller]
+fn values(text: &str) -> Value {
+    let printed = import(text, &[]).unwrap();
+    serde_saphyr::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"))
+}
+
+/// Where the rules of the values send an image.
+fn place(values: &Value, image: &str) -> Option<String> {
+    let rules = RuleSet::from_value(&values["rules"]).unwrap();
+    match rules.map(&image.parse::<Reference>().unwrap()) {
+        Mapping::Mapped(mapped) => Some(mapped.image.to_string()),
+        _ => None,
+    }
+}
+
+/// A ConfigMap as kustomize/demo/veradco_conf.yaml has it.
+fn config_map() -> String {
+    let indented: String = VERADCO_CONF.lines().map(|line| format!("    {line}\n")).collect();
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: veradco\ndata:\n  veradco.yaml: |\n{indented}")
+}
+
+#[test]
+fn the_readmes_example_goes_where_it_went() {
+    let values = values(README);
+
+    let image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/proxy_docker.io/library/nginx:1.27";
+    assert_eq!(place(&values, image).as_deref(), Some("main/proxy_docker.io/library/nginx"));
+    assert_eq!(place(&values, "quay.io/org/app:v1"), None);
+    assert_eq!(values["harbors"]["main"]["url"], "https://harbor.registry.mine.io");
+    assert_eq!(values["platforms"][0], "linux/amd64");
+    assert_eq!(
+        values["rules"][0]["pattern"],
+        "^.*amazonaws.com/(?<project>proxy_[^:/]+)/(?<repository>[^:]+):(?<tag>.+$)"
+    );
+}
+
+#[test]
+fn comments_stand_beside_what_they_are_about() {
+    let printed = import(README, &["proxy_docker.io".to_owned()]).unwrap();
+    let lines: Vec<_> = printed.lines().map(str::trim).collect();
+
+    for (comment, next) in [
+        ("# The value of hUSER. The chart refuses an empty one.", "username: \"\""),
+        ("# A rule takes the project from the image: add every proxy-cache project that it may name.", "projects:"),
+        ("# One list for all rules.", "platforms: [\"linux/amd64\"]"),
+    ] {
+        let place = lines.iter().position(|line| *line == comment).unwrap_or_else(|| panic!("{comment}\n{printed}"));
+        assert_eq!(lines[place + 1], next);
+    }
+    assert!(printed.contains("# maxNumberOfParallelJobs was 2."), "{printed}");
+    assert!(printed.contains("#     is warmed as main/proxy_docker.io/library/nginx"), "{printed}");
+}
+
+#[rstest]
+#[case::veradcos_configuration(VERADCO_CONF.to_owned())]
+#[case::a_config_map(config_map())]
+fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: String) {
+    let printed = import(&text, &[]).unwrap();
+
+    // The whole image, tag included, is no repository; Veradco asked Harbor for it all the same, and got a 404.
+    assert!(printed.contains("is not warmed: rules[0] gives the repository `nginx:1.27`"), "{printed}");
+    let values: Value = serde_saphyr::from_str(&printed).unwrap();
+    assert_eq!(values["harbors"]["main"]["projects"], serde_json::json!({"pxcache": {}}));
+    assert_eq!(values["policy"]["create"], false, "a dry run stays one");
+}
+
+#[test]
+fn the_other_plugin_is_told_apart() {
+    let error = import(IMPLICIT, &[]).unwrap_err();
+    assert!(matches!(&error, ImportError::Implicit(name) if name == "implicit_proxy_cache_populator"), "{error}");
+}
+
+#[test]
+fn projects_written_out_in_the_pattern_are_allowed() {
+    let text = entry(
+        r"^ecr\.example/(proxy_docker\.io|proxy_quay\.io)/([^:]+):(.+)$",
+        "https://h.example/v2/$1/$2/manifests/$3",
+    );
+    let projects = &values(&text)["harbors"]["main"]["projects"];
+    assert_eq!(projects, &serde_json::json!({"proxy_docker.io": {}, "proxy_quay.io": {}}));
+}
+
+#[test]
+fn several_harbors_have_a_name_each() {
+    let text = entry("^a/(.+):(.+)$", "https://one.example/v2/hub/$1/manifests/$2")
+        + &entry("^b/(.+):(.+)$", "http://two.example:8080/v2/hub/$1/manifests/$2").replace("proxyCaches:\n", "");
+    let values = values(&text);
+    assert_eq!(values["harbors"]["main"]["url"], "https://one.example");
+    assert_eq!(values["harbors"]["harbor-2"]["allowHttp"], true);
+    assert_eq!(values["rules"][1]["harbor"], "harbor-2");
+}
+
+#[rstest]
+#[case::without_layers("", "read the index alone")]
+#[case::another_platform(
+    "  replacementArch: https://h.example/v2/p/$1/manifests/ARCHDIGEST\n  targetArch: arm64\n",
+    "this warms linux/arm64"
+)]
+#[case::another_place("  replacementArch: https://other.example/v2/p/$1/manifests/ARCHDIGEST\n", "names another place")]
+fn says_what_works_differently(#[case] more: &str, #[case] expected: &str) {
+    let printed = import(&(entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2") + more), &[]).unwrap();
+    assert!(printed.contains(expected), "{printed}");
+}
+
+#[rstest]
+#[case::all(".*", Value::Null)]
+#[case::some("kube-system|^default$", serde_json::json!({"operator": "In", "values": ["kube-system", "default"]}))]
+#[case::all_but("(!~)kube-system|kube-public", serde_json::json!({"operator": "NotIn", "values": ["kube-system", "kube-public"]}))]
+#[case::no_selector("team-.+", Value::Null)]
+fn namespaces_become_a_selector_where_they_are_names(#[case] namespaces: &str, #[case] mut expected: Value) {
+    let text = VERADCO_CONF
+        .replace("dryRun: true", "dryRun: false")
+        .replace("namespaces: \".*\"", &format!("namespaces: \"{namespaces}\""));
+    if let Some(expected) = expected.as_object_mut() {
+        expected.insert("key".to_owned(), "kubernetes.io/metadata.name".into());
+    }
+    assert_eq!(values(&text)["policy"]["namespaceSelector"]["matchExpressions"][0], expected);
+}
+
+#[rstest]
+#[case::a_host_from_the_image("^(.+)/(.+):(.+)$", "https://$1/v2/p/$2/manifests/$3", "an image can't choose")]
+#[case::no_registry_url("^(.+)$", "https://h.example/$1", "which is not https://HOST/v2/")]
+#[case::unknown_to_our_syntax(r"^\p{L}/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2", "rules[0].pattern")]
+fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &str, #[case] expected: &str) {
+    let error = import(&entry(regex, replacement), &[]).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[rstest]
+#[case::nothing_of_the_kind("harbors: {}\n")]
+#[case::a_plugin_of_another_kind("plugins: [{name: x, configuration: 'a: b'}]\n")]
+fn says_that_there_is_no_such_plugin(#[case] text: &str) {
+    assert!(matches!(import(text, &[]), Err(ImportError::NoPlugin)));
+}
