@@ -1,5 +1,8 @@
 //! Plays the scenarios on a real Harbor and prints what was seen.
 
+mod slow_endpoint;
+
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,12 +11,16 @@ use futures_util::FutureExt;
 use harbor_warmer::harbor::install_crypto_provider;
 use harbor_warmer_scenarios::{
     Credentials, LookAtTarget, Row, Scenario, Site, SiteOptions, Target, Upstream, Verdict, print, run_all, scenarios,
+    slow, slow_scenarios,
 };
 use reqwest::{Client, Url, header};
 
 /// The types that a replicated index may have.
 const INDEX_TYPES: &str =
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// The looks, and the way there and back.
+const SLACK_SECONDS: f64 = 5.0;
 
 /// One layer that fits into the buffers on the way, and one that doesn't.
 const LAYER_SIZES: [usize; 2] = [64 << 10, 4 << 20];
@@ -41,6 +48,9 @@ struct Arguments {
     /// The address of that registry, as seen from here
     #[arg(long, env = "TARGET_URL")]
     target_url: Option<Url>,
+    /// An address of this machine that Harbor reaches; a slow upstream is put there
+    #[arg(long, env = "REACHABLE_AS")]
+    reachable_as: Option<IpAddr>,
     /// Only scenarios whose name has this text
     #[arg(long)]
     only: Vec<String>,
@@ -66,9 +76,24 @@ async fn main() -> anyhow::Result<ExitCode> {
     let http = Client::builder().build().context("failed to set up the HTTP client")?;
     let chosen: Vec<Scenario> = scenarios().into_iter().filter(|scenario| arguments.plays(scenario.name())).collect();
     let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
-    eprintln!("run {run}: {} scenarios; the longest take 11 minutes", chosen.len());
+    let slow: Vec<Scenario> =
+        slow_scenarios().into_iter().filter(|scenario| arguments.plays(scenario.name())).collect();
+    let slow_site = if slow.is_empty() { None } else { arguments.slow_site(&run, &http).await? };
+    eprintln!(
+        "run {run}: {} scenarios; the longest take 11 minutes",
+        chosen.len() + slow_site.as_ref().map_or(0, |_| slow.len())
+    );
     let site = Site::new(arguments.into_options(run, http));
-    let rows: Vec<Row> = run_all(&site, &chosen).await;
+    let rows: Vec<Row> = match &slow_site {
+        Some(slow_site) => {
+            let (rows, slow_rows) = tokio::join!(run_all(&site, &chosen), run_all(slow_site, &slow));
+            [rows, slow_rows].concat()
+        }
+        None => run_all(&site, &chosen).await,
+    };
+    if slow_site.is_none() && !slow.is_empty() {
+        eprintln!("no slow upstream without --reachable-as and an administrator: its scenarios are left out");
+    }
     print!("{}", print(&rows));
     let differs = rows.iter().any(|row| row.verdict == Verdict::Differs);
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -79,10 +104,34 @@ impl Arguments {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))
     }
 
-    fn into_options(self, run: String, http: Client) -> SiteOptions {
-        let pair = |username: Option<String>, password: Option<String>| {
-            Some(Credentials { username: username?, password: password? })
+    /// A site with a slow upstream, where one may be made. An administrator pulls there, since no robot knows its
+    /// project.
+    async fn slow_site(&self, run: &str, http: &Client) -> anyhow::Result<Option<Site>> {
+        let (Some(reachable_as), Some(username), Some(password)) =
+            (self.reachable_as, self.harbor_admin_username.clone(), self.harbor_admin_password.clone())
+        else {
+            return Ok(None);
         };
+        let administrator = Credentials { username, password };
+        let project = format!("scenarios-slow-{run}");
+        slow_endpoint::create(&self.harbor_url, &administrator, &self.upstream, reachable_as, &project, http).await?;
+        let upstream_credentials = pair(self.upstream_username.clone(), self.upstream_password.clone());
+        Ok(Some(Site::new(SiteOptions {
+            harbor: self.harbor_url.clone(),
+            project,
+            resolve_project: None,
+            robot: administrator,
+            upstream: Upstream::new(self.upstream.clone(), upstream_credentials, http.clone()),
+            target: None,
+            layer_sizes: vec![slow::LAYER_BYTES],
+            time_scale: 1.0,
+            slack_seconds: SLACK_SECONDS,
+            run: run.to_owned(),
+            http: http.clone(),
+        })))
+    }
+
+    fn into_options(self, run: String, http: Client) -> SiteOptions {
         let administrator = pair(self.harbor_admin_username, self.harbor_admin_password);
         let target = match (self.target, self.target_url, administrator) {
             (Some(name), Some(url), Some(administrator)) => {
@@ -100,11 +149,15 @@ impl Arguments {
             target,
             layer_sizes: LAYER_SIZES.to_vec(),
             time_scale: 1.0,
-            slack_seconds: 5.0,
+            slack_seconds: SLACK_SECONDS,
             run,
             http,
         }
     }
+}
+
+fn pair(username: Option<String>, password: Option<String>) -> Option<Credentials> {
+    Some(Credentials { username: username?, password: password? })
 }
 
 /// Asks the target itself, anonymously.

@@ -3,10 +3,10 @@
 use futures_util::future;
 
 use crate::expectation::{Row, Verdict};
-use crate::product::{MISSING_TAG, PRODUCTS, Product};
+use crate::product::{MISSING_TAG, PRODUCTS, Product, SLOW_PRODUCT};
 use crate::sequence::{SEQUENCES, Sequence};
 use crate::site::{Site, SiteError};
-use crate::{answers, product, replication};
+use crate::{answers, product, replication, slow};
 
 /// How many of Harbor's seconds the warmer may take from the hand-off to its first GET of a platform manifest, from
 /// which the sequences by hand are counted, and lose between a look and the next.
@@ -26,6 +26,7 @@ enum Kind {
     Replication,
     Product(&'static Product),
     MissingTag,
+    Slow,
 }
 
 /// All scenarios: by hand first, then the warmer's.
@@ -33,6 +34,11 @@ pub fn scenarios() -> Vec<Scenario> {
     let by_hand = SEQUENCES.iter().map(Kind::Sequence).chain([Kind::Answers, Kind::Encoding, Kind::Replication]);
     let products = PRODUCTS.iter().map(Kind::Product).chain([Kind::MissingTag]);
     by_hand.chain(products).map(|kind| Scenario { kind }).collect()
+}
+
+/// The scenarios for a site of its own, with an upstream as slow as [`slow`] says.
+pub fn slow_scenarios() -> Vec<Scenario> {
+    [Kind::Slow, Kind::Product(SLOW_PRODUCT)].map(|kind| Scenario { kind }).to_vec()
 }
 
 impl Scenario {
@@ -45,6 +51,7 @@ impl Scenario {
             Kind::Replication => replication::REPLICATION,
             Kind::Product(product) => product.name,
             Kind::MissingTag => MISSING_TAG,
+            Kind::Slow => slow::SLOW,
         }
     }
 
@@ -56,6 +63,7 @@ impl Scenario {
             Kind::Replication => replication::by_tag(site).await,
             Kind::Product(product) => product.run(site).await,
             Kind::MissingTag => product::missing_tag(site).await,
+            Kind::Slow => slow::by_hand(site).await,
         }
     }
 

@@ -73,9 +73,9 @@ const SOON: When = When::Within(0.0, 15.0);
 const FIRST_LOOK: When = When::Within(19.0, 30.0);
 /// Harbor looks at an index's children every 20 s; the second look finds them all, the next try of the tag is 10 s
 /// after that at the latest.
-const COMPLETE: When = When::Within(38.0, 60.0);
+const COMPLETE: When = When::Within(30.0, 60.0);
 /// Harbor's deadline for an index that stays incomplete, and the next try of the tag.
-const INCOMPLETE: When = When::Within(395.0, 425.0);
+const INCOMPLETE: When = When::Within(390.0, 425.0);
 
 pub(crate) const ONE_PLATFORM: &str = "one platform of two, touched";
 pub(crate) const ALL_PLATFORMS: &str = "every platform, touched";

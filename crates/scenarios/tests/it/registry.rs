@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 type Contents = Arc<Mutex<HashMap<String, (String, Bytes)>>>;
 
 /// No body of a scenario is as large.
-const MAX_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 128 << 20;
 
 /// Starts it on a free port; it ends with the test.
 pub(crate) async fn start() -> Url {
