@@ -46,5 +46,5 @@ for arch in "$@"; do
     [ "$bytes" -le "$largest_bytes" ] || { echo "error: more than $largest_bytes bytes" >&2; exit 1; }
 done
 if [ -n "${PUSH:-}" ]; then
-    buildah manifest push --all --digestfile "$dist/image-digest" "$image" "$PUSH"
+    buildah manifest push --all --format oci --digestfile "$dist/image-digest" "$image" "$PUSH"
 fi
