@@ -1,11 +1,16 @@
 //! The whole service against a simulated Harbor that shares no code with it.
 
+#![expect(clippy::unwrap_used, reason = "the helpers below the tests are tests as well")]
+
 mod admission;
 mod burst;
 mod contract;
 mod faults;
+mod killed;
 mod policy_server;
+mod process;
 mod replication;
 mod sharing;
+mod shutdown;
 mod site;
 mod warming;
