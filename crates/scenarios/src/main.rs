@@ -43,9 +43,9 @@ struct Arguments {
     #[arg(long, env = "RESOLVE_PROJECT")]
     resolve_project: Option<String>,
     /// A registry endpoint in Harbor to replicate to, by its name
-    #[arg(long, env = "TARGET", requires = "target_url")]
+    #[arg(long, env = "TARGET")]
     target: Option<String>,
-    /// The address of that registry, as seen from here
+    /// The address of that registry as seen from here, where it is another than Harbor's
     #[arg(long, env = "TARGET_URL")]
     target_url: Option<Url>,
     /// An address of this machine that Harbor reaches; a slow upstream is put there
@@ -71,9 +71,12 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     install_crypto_provider();
     let http = Client::builder().build().context("failed to set up the HTTP client")?;
+    if let (Some(name), None) = (&arguments.target, &arguments.target_url) {
+        arguments.target_url = arguments.endpoint_url(name, &http).await?;
+    }
     let chosen: Vec<Scenario> = scenarios().into_iter().filter(|scenario| arguments.plays(scenario.name())).collect();
     let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
     let slow: Vec<Scenario> =
@@ -102,6 +105,20 @@ async fn main() -> anyhow::Result<ExitCode> {
 impl Arguments {
     fn plays(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))
+    }
+
+    /// The address that a registry endpoint has in Harbor; none without an administrator to ask for it.
+    async fn endpoint_url(&self, name: &str, http: &Client) -> anyhow::Result<Option<Url>> {
+        let Some(username) = &self.harbor_admin_username else { return Ok(None) };
+        let request = http
+            .get(self.harbor_url.join("/api/v2.0/registries?page_size=100")?)
+            .basic_auth(username, self.harbor_admin_password.as_ref());
+        let answer = request.send().await?.error_for_status().context("failed to list Harbor's registry endpoints")?;
+        let endpoints: serde_json::Value = serde_json::from_slice(&answer.bytes().await?)?;
+        let known = endpoints.as_array().and_then(|all| all.iter().find(|endpoint| endpoint["name"] == name));
+        let url = known.and_then(|endpoint| endpoint["url"].as_str());
+        let url = url.with_context(|| format!("Harbor has no registry endpoint {name}"))?;
+        Ok(Some(url.parse().with_context(|| format!("the address of {name} is no URL"))?))
     }
 
     /// A site with a slow upstream, where one may be made. An administrator pulls there, since no robot knows its
