@@ -47,10 +47,14 @@ impl Attempts {
     /// Something failed; the next try is due after a time drawn from zero to a bound that doubles (full jitter).
     ///
     /// `seed` makes the draw: the same image fails the same way in a replay, and two images don't retry together.
+    /// Requests that were under way together and fail together are one failure: an image of many layers would else
+    /// wait for minutes after its first 429.
     pub fn failed(&mut self, step: &str, error: String, seed: &Digest, now: Timestamp) {
-        self.failures = self.failures.saturating_add(1);
+        if self.retry_at.is_none_or(|retry_at| now >= retry_at) {
+            self.failures = self.failures.saturating_add(1);
+            self.retry_at = Some(now + full_jitter(self.failures, seed));
+        }
         self.failing_since.get_or_insert(now);
-        self.retry_at = Some(now + full_jitter(self.failures, seed));
         if self.last.len() == Self::KEPT {
             self.last.pop_front();
         }
@@ -110,6 +114,24 @@ mod tests {
         assert_eq!(attempts.last.len(), Attempts::KEPT);
         assert_eq!(attempts.last[0].error, "error 5");
         assert_eq!((attempts.failures, attempts.retry_at), (0, None));
+    }
+
+    #[test]
+    fn requests_that_fail_together_are_one_failure() {
+        let mut attempts = Attempts::default();
+        for layer in 0..20 {
+            attempts.failed(
+                "ask for a blob",
+                format!("429 for layer {layer}"),
+                &Digest::ZERO,
+                Timestamp::from_millis(layer),
+            );
+        }
+        assert_eq!((attempts.failures, attempts.last.len()), (1, 20));
+        let retry_at = attempts.retry_at.unwrap();
+        assert!(retry_at <= Timestamp::from_millis(0) + Attempts::FIRST);
+        attempts.failed("ask for a blob", "429".to_owned(), &Digest::ZERO, retry_at);
+        assert_eq!(attempts.failures, 2);
     }
 
     #[test]

@@ -123,6 +123,16 @@ impl Limiter {
         Self { shared: Arc::new(Shared { harbor, metrics, turns: Mutex::new(turns) }) }
     }
 
+    /// A turn if one is free now.
+    pub fn try_acquire(&self) -> Option<Permit> {
+        let mut turns = self.shared.turns();
+        if turns.in_flight >= turns.aimd.allowed() {
+            return None;
+        }
+        turns.in_flight += 1;
+        Some(self.shared.permit(&turns))
+    }
+
     /// Waits for a turn. Dropping the future gives up the place in the line.
     pub async fn acquire(&self, priority: Priority) -> Permit {
         let turn = {
@@ -334,6 +344,15 @@ mod tests {
         drop(second);
         drop(completion.as_mut().now_or_never().expect("the other one's turn"));
         assert_eq!(limiter.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_gets_a_free_turn_or_none() {
+        let limiter = limiter(1);
+        let permit = limiter.try_acquire().unwrap();
+        assert!(limiter.try_acquire().is_none());
+        drop(permit);
+        assert!(limiter.try_acquire().is_some());
     }
 
     #[tokio::test]

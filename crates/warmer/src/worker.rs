@@ -62,11 +62,15 @@ const MOST_CRASHES: u32 = 5;
 /// With nothing due, the queue is looked at again after this at the latest: a lease of a lost process may run out.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
+/// Copies that are overdue lose their places so soon: a second is nothing to a transfer.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 impl Workshop {
     /// Works until `shutdown`, then gives back what is in hand.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.queue.workers));
         let tasks = TaskTracker::new();
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(Arc::clone(&self).keep_sweeping()));
         while !shutdown.is_cancelled() {
             // A free place first, then as many units as there are places: a leased unit never waits for one.
             let first = tokio::select! {
@@ -102,6 +106,14 @@ impl Workshop {
         }
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// A copy that nobody looks for any more, of an image that waits or is given up, must not keep its place at Harbor.
+    async fn keep_sweeping(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            self.copies.sweep(clock::now());
+        }
     }
 
     async fn nap(&self) -> Duration {

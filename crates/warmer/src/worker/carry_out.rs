@@ -7,7 +7,7 @@ use super::Workshop;
 use super::trouble::Counts;
 use crate::announcement::{self, Announcement};
 use crate::clock::{self, Timestamp};
-use crate::config::HarborKind;
+use crate::config::{HarborKind, Transfer};
 use crate::front::RelayError;
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
 use crate::image::{Observation, Step};
@@ -100,7 +100,7 @@ impl Workshop {
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
             Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
             Step::TouchBlob { digest, size_bytes } => self.touch(client, &here, project, *digest, *size_bytes).await,
-            Step::DrainBlob { digest, size_bytes } => self.drain(client, &here, *digest, *size_bytes).await,
+            Step::DrainBlob { digest, size_bytes } => self.drain(client, &here, project, *digest, *size_bytes).await,
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
             Step::LookForTag(tag) => match client.artifact(&here, &TagOrDigest::Tag(tag.clone())).await {
                 Ok(Some(artifact)) => Ok(Seen::now(Observation::TagRecorded {
@@ -291,11 +291,6 @@ impl Workshop {
         if let Some(asked) = self.copies.asked(&key, now) {
             return Ok(Seen::at(Observation::BlobAsked(digest), asked));
         }
-        self.copies.sweep(now);
-        // Waiting here would hold a worker that others need to see their blobs arrive.
-        if client.limiter().in_flight() >= client.limiter().allowed() {
-            return Ok(Seen::nothing_yet());
-        }
         let leader = match self.transfers.join_or_start(key.clone()) {
             Role::Follower(follower) => {
                 return Ok(match follower.wait().await {
@@ -306,7 +301,8 @@ impl Workshop {
             }
             Role::Leader(leader) => leader,
         };
-        let permit = client.limiter().acquire(Priority::Wanted).await;
+        // Waiting here would hold a worker that is needed to see blobs arrive, and this image's may be among them.
+        let Some(permit) = client.limiter().try_acquire() else { return Ok(Seen::nothing_yet()) };
         let touched = client.touch_blob(here, digest, size_bytes).await;
         let now = clock::now();
         let bytes = match touched {
@@ -326,6 +322,7 @@ impl Workshop {
         &self,
         client: &Client,
         here: &Repository,
+        project: &Project,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
@@ -339,8 +336,15 @@ impl Workshop {
             }
             Role::Leader(leader) => leader,
         };
-        // A transfer ends by itself, so there is no harm in waiting for a turn.
-        let permit = client.limiter().acquire(Priority::Wanted).await;
+        let permit = match project.transfer {
+            // Transfers end by themselves, so there is no harm in waiting for a turn.
+            Transfer::Drain => client.limiter().acquire(Priority::Wanted).await,
+            // Turns are held by copies, which end when they are seen to have; perhaps by this very worker.
+            Transfer::Touch => match client.limiter().try_acquire() {
+                Some(permit) => permit,
+                None => return Ok(Seen::nothing_yet()),
+            },
+        };
         let drained = client
             .drain_blob(here, digest, size_bytes, |bytes| {
                 leader.add_bytes(bytes);

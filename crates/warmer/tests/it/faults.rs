@@ -148,7 +148,7 @@ async fn a_harbor_in_trouble_is_waited_for_and_uses_nothing_up(
     let id = announce(&site).await;
     site.wait_for_reason(&id, reason).await;
     if !reason.contains("paused") {
-        until(&site, |_| fault.hits() >= 3).await;
+        until(&site, |_| fault.hits() >= 2).await;
     }
     fault.clear();
     site.wait_until_warm(&id).await;
@@ -462,6 +462,17 @@ async fn a_layer_that_harbor_can_not_store_does_not_keep_the_image_from_being_wa
     let local =
         child.blobs().filter(|(blob, _)| site.harbor.blob_is_local("hub", "library/app", blob.as_str())).count();
     assert_eq!(local, child.blobs().count() - 1, "all but the one that the upstream does not hold");
+}
+
+/// Five of seven blobs are refused, and two begin to be copied: their places must not keep the others out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_429_in_the_middle_of_an_image_is_lived_with() {
+    let site = impatient_site().await;
+    let image = site.harbor.upstream().push(two_platforms("library/app", "1.0").layer_sizes([64 << 10; 6]));
+    site.harbor.inject(Fault::new(FaultAction::Respond(429)).on(RouteClass::BlobGet).times(5));
+    let id = announce(&site).await;
+    site.wait_until_warm(&id).await;
+    assert!(site.harbor_has(&image, AMD64));
 }
 
 /// `max_upstream_conn`: Harbor answers 429 to whatever is too much at once.
