@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Sizes and speeds beside their targets, of release builds: `make bench`. It asserts nothing; the README explains misses.
+#
+# The warmer is built static where that is possible. What stands in for others (policy host, simulated Harbor) is built
+# as in the tests, unoptimised: the policy's own code is compiled by the host's compiler all the same, and the simulated
+# Harbor is as slow for curl as it is for the warmer.
+#
+#   BENCH_SECONDS=10    how long each load lasts
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+target_dir=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
+export CARGO_TARGET_DIR=$target_dir
+
+scripts/require.sh wasm-target curl
+
+# Ready to link a static binary: Rust's libraries and a C compiler for SQLite and ring.
+static_target=$(uname -m)-unknown-linux-musl
+can_link_statically() {
+    if ! [ -d "$(rustc --print target-libdir --target "$static_target")" ]; then
+        command -v rustup >/dev/null && rustup target add "$static_target" || return 1
+    fi
+    command -v musl-gcc >/dev/null && return
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends musl-tools >&2
+}
+
+# One after another, and behind everything else that the machine does.
+build() { nice cargo build --quiet --locked "$@"; }
+
+if can_link_statically; then
+    linkage=static
+    build --release -p harbor-warmer --target "$static_target"
+    warmer=$target_dir/$static_target/release/harbor-warmer
+else
+    linkage="dynamic (no musl-gcc here)"
+    build --release -p harbor-warmer
+    warmer=$target_dir/release/harbor-warmer
+fi
+build --release -p harbor-warmer-policy --target wasm32-wasip1
+build --release -p harbor-warmer-bench
+build -p harbor-warmer-policy-host -p harbor-warmer-simulator
+
+"$target_dir/release/bench" \
+    --warmer "$warmer" --linkage "$linkage" \
+    --wasm "$target_dir/wasm32-wasip1/release/harbor_warmer_policy.wasm" \
+    --policy-host "$target_dir/debug/policy-host" --simulator "$target_dir/debug/harbor-simulator" \
+    --seconds "${BENCH_SECONDS:-10}"
