@@ -126,7 +126,7 @@ def exposed_names():
             names.update(re.findall(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{| )", text, re.M))
             return wanted <= names
 
-        until(30, read)
+        until(15, read)
         return names
 
 

@@ -263,10 +263,10 @@ projected:
         {{- end }}
     {{- end }}
     {{- range $name, $harbor := .Values.harbors }}
-    {{- include "hw.credentialsSource" (dict "credentials" $harbor.credentials "directory" (printf "harbors/%s" $name) "key" (printf "harbor-%s" $name) "secret" (printf "%s-harbors" $fullname)) | nindent 4 | trimSuffix "    " }}
+    {{- with include "hw.credentialsSource" (dict "credentials" $harbor.credentials "directory" (printf "harbors/%s" $name) "key" (printf "harbor-%s" $name) "secret" (printf "%s-harbors" $fullname)) }}{{ trim . | nindent 4 }}{{ end }}
     {{- end }}
     {{- range $name, $target := .Values.targets }}
-    {{- include "hw.credentialsSource" (dict "credentials" $target.credentials "directory" (printf "targets/%s" $name) "key" (printf "target-%s" $name) "secret" (printf "%s-harbors" $fullname)) | nindent 4 | trimSuffix "    " }}
+    {{- with include "hw.credentialsSource" (dict "credentials" $target.credentials "directory" (printf "targets/%s" $name) "key" (printf "target-%s" $name) "secret" (printf "%s-harbors" $fullname)) }}{{ trim . | nindent 4 }}{{ end }}
     {{- end }}
 {{- end }}
 

@@ -10,7 +10,7 @@ Next, ask it whether each Harbor is as it should be:
 
 See what is being warmed:
 
-  kubectl exec --namespace {{ .Release.Namespace }} {{ $fullname }}-0 -- /harbor-warmer status
+  kubectl exec --namespace {{ .Release.Namespace }} {{ $fullname }}-0 -- harbor-warmer status
 {{- if not .Values.warmer.persistence.enabled }}
 
 The queue lives in an emptyDir: what is handed over and not yet warmed is lost with the Pod.
