@@ -9,7 +9,7 @@ use harbor_warmer_protocol::{HandOff, HarborImage, Platforms, Subject};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 
-use crate::site::{PASSWORD, Warmer};
+use crate::site::{CLUSTER, PASSWORD, Warmer};
 
 /// The path that announces a tag of the project `hub`.
 pub(crate) fn announcement(repository: &str, tag: &str) -> anyhow::Result<String> {
@@ -26,27 +26,27 @@ pub(crate) fn announcement(repository: &str, tag: &str) -> anyhow::Result<String
 /// Hands one image over.
 pub(crate) async fn announce(warmer: &Warmer, repository: &str, tag: &str) -> anyhow::Result<()> {
     let mut stream = BufStream::new(TcpStream::connect(warmer.registry).await?);
-    let (status, _) = exchange(&mut stream, &announcement(repository, tag)?, Some(PASSWORD)).await?;
+    let (status, _) = exchange(&mut stream, &announcement(repository, tag)?, Some(CLUSTER)).await?;
     ensure!(status == 200, "the hand-off of {repository} was answered with {status}");
     Ok(())
 }
 
-/// What a path holds.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+/// What a path holds, for a user where one is asked for.
+pub(crate) async fn get(address: SocketAddr, path: &str, user: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let mut stream = BufStream::new(TcpStream::connect(address).await?);
-    let (status, body) = exchange(&mut stream, path, None).await?;
+    let (status, body) = exchange(&mut stream, path, user).await?;
     ensure!(status == 200, "{path} was answered with {status}");
     Ok(body)
 }
 
-/// Sends a GET and reads the whole answer: its status and its body, which has to have a `Content-Length`.
+/// Sends a GET, with the password of the user where one is named, and reads the whole answer: its status and its body, which has to have a `Content-Length`.
 pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufStream<S>,
     path: &str,
-    password: Option<&str>,
+    user: Option<&str>,
 ) -> anyhow::Result<(u16, Vec<u8>)> {
-    let authorization = password.map_or_else(String::new, |password| {
-        format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("bench:{password}")))
+    let authorization = user.map_or_else(String::new, |user| {
+        format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{PASSWORD}")))
     });
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::client::{announce, get};
 use crate::front::Front;
 use crate::latency::median;
-use crate::site::{Settings, Site, Warmer, simulator};
+use crate::site::{PASSWORD, ROBOT, Settings, Site, Warmer, simulator};
 use crate::table::Row;
 
 const ROUNDS: usize = 5;
@@ -71,7 +71,7 @@ async fn curl(front: &Front, repository: &str) -> anyhow::Result<Duration> {
     ensure!(digests.len() == LAYERS, "the image has {} layers", digests.len());
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate", "--parallel-max"]);
-    command.arg(STREAMS.to_string());
+    command.arg(STREAMS.to_string()).args(["--user", &format!("{ROBOT}:{PASSWORD}")]);
     for digest in digests {
         command.args(["--output", "/dev/null"]).arg(format!("http://{}{base}/blobs/{digest}", front.address));
     }
@@ -94,12 +94,12 @@ async fn drain(front: &Front, warmer: &Warmer, repository: &str) -> anyhow::Resu
 
 /// Bytes of blobs that the warmer has read until now.
 async fn bytes_read(warmer: &Warmer) -> anyhow::Result<u64> {
-    let metrics = get(warmer.admin, "/metrics").await?;
+    let metrics = get(warmer.admin, "/metrics", None).await?;
     let lines = String::from_utf8_lossy(&metrics).into_owned();
     let values = lines.lines().filter(|line| line.starts_with(BYTES_READ)).filter_map(|line| line.rsplit_once(' '));
     Ok(values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum())
 }
 
 async fn manifest(front: &Front, path: &str) -> anyhow::Result<Value> {
-    serde_json::from_slice(&get(front.address, path).await?).with_context(|| format!("{path} is not JSON"))
+    serde_json::from_slice(&get(front.address, path, Some(ROBOT)).await?).with_context(|| format!("{path} is not JSON"))
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::client::{announcement, exchange};
 use crate::identity::Identity;
 use crate::latency::Latencies;
-use crate::site::{NO_HARBOR, PASSWORD, Settings, Site, Warmer};
+use crate::site::{CLUSTER, NO_HARBOR, Settings, Site, Warmer};
 use crate::table::{Row, lossy};
 
 /// Connections that stay, as many as the target says.
@@ -97,7 +97,7 @@ impl Load {
             if start >= self.end {
                 break;
             }
-            let (status, _) = exchange(&mut stream, &path?, Some(PASSWORD)).await?;
+            let (status, _) = exchange(&mut stream, &path?, Some(CLUSTER)).await?;
             ensure!(status == 200, "a hand-off was answered with {status}");
             latencies.add(start.elapsed());
         }
@@ -115,7 +115,7 @@ impl Load {
             let mut stream = BufStream::new(stream);
             let (status, _) = exchange(&mut stream, "/v2/", None).await?;
             ensure!(status == 401, "the version check without credentials was answered with {status}");
-            let (status, _) = exchange(&mut stream, &path?, Some(PASSWORD)).await?;
+            let (status, _) = exchange(&mut stream, &path?, Some(CLUSTER)).await?;
             ensure!(status == 200, "a hand-off was answered with {status}");
             latencies.add(start.elapsed());
             stream.shutdown().await?;

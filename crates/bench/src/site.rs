@@ -11,7 +11,13 @@ use tempfile::TempDir;
 
 use crate::process::{Output, Process};
 
-/// The password of the cluster `bench`.
+/// Who hands over.
+pub(crate) const CLUSTER: &str = "bench";
+
+/// Who reads from the simulated Harbor besides the warmer.
+pub(crate) const ROBOT: &str = "robot$bench";
+
+/// The password of both.
 pub(crate) const PASSWORD: &str = "not-a-secret";
 
 /// An address that nobody listens on: the Harbor of a warmer that shall not find one.
@@ -63,7 +69,7 @@ impl Site {
         fs::write(
             &config,
             format!(
-                "dataDir: data\nregistry:\n  listen: 127.0.0.1:0\n  credentials:\n    - {{cluster: bench, \
+                "dataDir: data\nregistry:\n  listen: 127.0.0.1:0\n  credentials:\n    - {{cluster: {CLUSTER}, \
                  passwordFile: password}}\n{registry_keys}admin:\n  listen: 127.0.0.1:0\nharbors:\n  main:\n    url: \
                  {harbor}\n    credentials: anonymous\n{harbor_keys}    projects:\n      hub: {{transfer: drain}}\n"
             ),
@@ -92,7 +98,8 @@ pub(crate) async fn simulator(
     bytes_per_second: Option<u64>,
 ) -> anyhow::Result<(Process, SocketAddr)> {
     let rate = bytes_per_second.map(|rate| rate.to_string());
-    let mut arguments = vec!["--time-scale", "1", "--project", "hub:public"];
+    let robot = format!("{ROBOT}:{PASSWORD}");
+    let mut arguments = vec!["--time-scale", "1", "--project", "hub:public", "--robot", &robot];
     if let Some(rate) = &rate {
         arguments.extend(["--rate", rate]);
     }
