@@ -9,10 +9,11 @@
 //! Distribution has no projects: with [`HarborKind::Distribution`] the path is `<repository>` alone, and the project
 //! is a label in the configuration and in the warmer's own names.
 //!
-//! On Harbor, `HEAD` of a blob says whether it is *local* and costs nothing. On Distribution it can't be asked without
-//! a side effect: a HEAD of an absent blob fetches it whole before it answers, and while a fetch is under way each
-//! further HEAD fetches it once more. So there [`Client::touch_blob`] starts a transfer and [`Client::head_blob`] is
-//! asked once, afterwards; its timeout is [`DISTRIBUTION_HEAD_BLOB_TIMEOUT`].
+//! On Harbor, `HEAD` of a blob says whether it is *local* and costs nothing. On Distribution it says nothing: a HEAD of
+//! an absent blob fetches it whole before it answers, and while a fetch is under way a further HEAD is answered from
+//! the upstream, stored or not. What tells is a GET of the first byte: Distribution gives a part of what it has stored,
+//! and all of what it hasn't (`proxyBlobStore.ServeBlob` ignores the range then). It starts a transfer where there is
+//! none, so it is asked after [`Client::touch_blob`] and not before.
 
 mod api;
 mod credentials;
@@ -34,7 +35,7 @@ use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName, RepositoryPat
 pub use api::{Artifact, ProjectSummary, SystemInfo};
 pub use errors::{AnswerClass, HarborError, Heals, Invalid, Refusal};
 pub use harbors::{Harbors, NotAllowed};
-pub use registry::{DISTRIBUTION_HEAD_BLOB_TIMEOUT, MANIFEST_MAX_BYTES, ManifestBody, ManifestHead, Upstream};
+pub use registry::{MANIFEST_MAX_BYTES, ManifestBody, ManifestHead, Upstream};
 pub use replication::{
     Execution, ExecutionId, Filters, NewPolicy, Policy, PolicyId, ReplicationClient, ReplicationStatus, ReplicationTask,
 };

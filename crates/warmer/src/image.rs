@@ -243,6 +243,10 @@ impl std::fmt::Display for DeadReason {
 }
 
 impl DeadReason {
+    /// Every name in metrics.
+    pub const LABELS: [&'static str; 6] =
+        ["no_such_platform", "no_such_tag", "no_such_manifest", "unsupported", "gave_up", "crashed"];
+
     /// Its name in metrics.
     pub fn label(&self) -> &'static str {
         match self {

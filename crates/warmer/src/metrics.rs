@@ -32,6 +32,7 @@ pub struct Metrics {
     dead_letters: Family<ReasonLabels, Counter>,
     tags_blocked: Counter,
     replications: Family<ReplicationLabels, Counter>,
+    replication_oldest_due_seconds: Family<TargetLabels, Gauge<f64, AtomicU64>>,
     step_seconds: Family<StepLabels, Histogram>,
     disk_free_bytes: Gauge,
 }
@@ -89,6 +90,11 @@ struct ReasonLabels {
 struct ReplicationLabels {
     target: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetLabels {
+    target: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -177,6 +183,7 @@ impl Metrics {
             dead_letters: Family::default(),
             tags_blocked: Counter::default(),
             replications: Family::default(),
+            replication_oldest_due_seconds: Family::default(),
             step_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             disk_free_bytes: Gauge::default(),
             registry: Registry::default(),
@@ -219,6 +226,11 @@ impl Metrics {
             metrics.tags_blocked.clone(),
         );
         registry.register("replications", "Replications, by target and outcome", metrics.replications.clone());
+        registry.register(
+            "replication_oldest_due_seconds",
+            "How long the tag that waits longest for a target has been recorded, by target",
+            metrics.replication_oldest_due_seconds.clone(),
+        );
         registry.register(
             "step_seconds",
             "Time of each step of an image's way, from the step before",
@@ -344,6 +356,34 @@ impl Metrics {
             ReplicationEvent::Failed => "failed",
         };
         self.replications.get_or_create(&ReplicationLabels { target: target.to_string(), outcome }).inc();
+    }
+
+    /// How long the tag that waits longest for `target` has been recorded in Harbor.
+    pub fn replication_oldest_due(&self, target: &TargetName, seconds: f64) {
+        let labels = TargetLabels { target: target.to_string() };
+        self.replication_oldest_due_seconds.get_or_create(&labels).set(seconds);
+    }
+
+    /// Puts the counters that alerts watch at zero: an increase from nothing is none to Prometheus.
+    pub fn start_at_zero<'a>(
+        &self,
+        clusters: impl Iterator<Item = &'a str>,
+        targets: impl Iterator<Item = &'a TargetName>,
+    ) {
+        for cluster in clusters {
+            let state = harbor_warmer_protocol::ImageState::New.to_string();
+            drop(self.hand_offs.get_or_create(&HandOffLabels { cluster: cluster.to_owned(), state }));
+        }
+        for reason in DeadReason::LABELS {
+            drop(self.dead_letters.get_or_create(&ReasonLabels { reason }));
+        }
+        for target in targets {
+            self.replication_oldest_due(target, 0.0);
+            for outcome in ["started", "succeeded", "failed"] {
+                let labels = ReplicationLabels { target: target.to_string(), outcome };
+                drop(self.replications.get_or_create(&labels));
+            }
+        }
     }
 
     /// An image took so long for a step.

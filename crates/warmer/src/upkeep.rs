@@ -38,6 +38,8 @@ const PINNED: &str = "configuration";
 impl Upkeep {
     /// Goes on for ever.
     pub(crate) async fn run(self) {
+        let clusters = self.config.registry.credentials.iter().map(|credential| credential.cluster.as_str());
+        self.metrics.start_at_zero(clusters, self.config.targets.keys());
         let (mut forgotten, mut pinned): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         loop {
             let now = clock::now();
@@ -77,6 +79,10 @@ impl Upkeep {
                 }
                 let due_for = counts.oldest_due.map_or(Duration::ZERO, |due| now.since(due));
                 self.metrics.oldest_due(due_for.as_secs_f64());
+                for target in self.config.targets.keys() {
+                    let waiting = counts.oldest_replications.get(target).map_or(Duration::ZERO, |at| now.since(*at));
+                    self.metrics.replication_oldest_due(target, waiting.as_secs_f64());
+                }
             }
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the queue can't be counted"),
         }

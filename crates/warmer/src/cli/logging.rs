@@ -34,7 +34,8 @@ pub fn start_logging(arguments: &LoggingArguments) -> Result<(), LoggingError> {
     let is_terminal = std::io::stderr().is_terminal();
     let default = if is_terminal { LogFormat::Text } else { LogFormat::Json };
     let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that nobody reads any more is no reason to stop: without this, a line that can't be written panics.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match arguments.log_format.unwrap_or(default) {
         LogFormat::Text => log.with_ansi(colours).try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),

@@ -17,8 +17,9 @@ pub fn shutdown_on_signals() -> std::io::Result<CancellationToken> {
     let token = shutdown.clone();
     tokio::spawn(async move {
         next(&mut terminate, &mut interrupt).await;
-        tracing::info!("a signal: shutting down; another one ends the process at once");
+        // First what matters: the log may have lost its reader.
         token.cancel();
+        tracing::info!("a signal: shutting down; another one ends the process at once");
         next(&mut terminate, &mut interrupt).await;
         tracing::warn!("a second signal: ending at once; what is on the disk stays");
         std::process::exit(INTERRUPTED.into());

@@ -1,7 +1,5 @@
 //! The registry API: manifests and blobs.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, TagOrDigest};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,10 +12,6 @@ use crate::config::HarborKind;
 
 /// The largest manifest that is read: Harbor accepts none that is larger (src/common/const.go, `MaxManifestBodySize`).
 pub const MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
-
-/// How long [`Client::head_blob`] waits on a Distribution cache, which fetches an absent blob whole before it answers.
-/// As long as Harbor itself gives a layer by default.
-pub const DISTRIBUTION_HEAD_BLOB_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// A blob up to this size is read whole by [`Client::touch_blob`]: that is cheaper than a new connection.
 const TOUCH_WHOLE_MAX_BYTES: u64 = 64 * 1024;
@@ -149,15 +143,20 @@ impl Client {
 
     async fn try_head_blob(&self, place: &Repository, digest: Digest) -> Result<Option<u64>, HarborError> {
         let path = self.registry_path(place, "blobs", digest);
-        let mut request = self.pull(Method::HEAD, Operation::HeadBlob, path, place).or_status(StatusCode::NOT_FOUND);
-        if self.kind() == HarborKind::Distribution {
-            request = request.timeout(DISTRIBUTION_HEAD_BLOB_TIMEOUT);
+        let request = match self.kind() {
+            HarborKind::Harbor => self.pull(Method::HEAD, Operation::HeadBlob, path, place),
+            HarborKind::Distribution => {
+                self.pull(Method::GET, Operation::GetBlob, path, place).header("range", "bytes=0-0").streamed()
+            }
+        };
+        let answer = self.transport().ask(request.or_status(StatusCode::NOT_FOUND)).await?;
+        Ok(match (answer.status(), self.kind()) {
+            (StatusCode::NOT_FOUND, _) => None,
+            (StatusCode::PARTIAL_CONTENT, HarborKind::Distribution) => Some(range_size_of(answer.headers())),
+            (_, HarborKind::Distribution) => None,
+            (_, HarborKind::Harbor) => Some(content_length_of(answer.headers())),
         }
-        let answer = self.transport().ask(request).await?;
-        match answer.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Ok(Some(content_length_of(answer.headers()).unwrap_or(0))),
-        }
+        .map(Option::unwrap_or_default))
     }
 
     /// Makes Harbor fetch a blob, nearly without reading it; the bytes read. Harbor starts the copy to its own storage
@@ -289,6 +288,11 @@ fn media_type_of(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let media_type = value.split(';').next().unwrap_or_default().trim();
     (!media_type.is_empty()).then(|| media_type.to_owned())
+}
+
+/// The size of the whole that the answer is a part of.
+fn range_size_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/')?.1.parse().ok()
 }
 
 fn content_length_of(headers: &HeaderMap) -> Option<u64> {

@@ -46,7 +46,6 @@ pub(super) struct Request {
     repository: String,
     headers: HeaderMap,
     body: Option<Bytes>,
-    timeout: Option<Duration>,
     is_streamed: bool,
     accepted: Accepted,
 }
@@ -86,7 +85,6 @@ impl Request {
             repository: String::new(),
             headers: HeaderMap::new(),
             body: None,
-            timeout: None,
             is_streamed: false,
             accepted: Accepted::Success,
         }
@@ -111,12 +109,6 @@ impl Request {
     pub(super) fn json_body(mut self, body: &Value) -> Self {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.body = Some(body.to_string().into());
-        self
-    }
-
-    /// Instead of the configured limit of a whole request.
-    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
         self
     }
 
@@ -317,14 +309,14 @@ impl Transport {
             builder = builder.body(body.clone());
         }
         if request.is_streamed {
-            let limit = request.timeout.unwrap_or(self.stall_timeout);
+            let limit = self.stall_timeout;
             let response = match tokio::time::timeout(limit, builder.send()).await {
                 Ok(response) => response.map_err(|error| failed(error, "answer", limit))?,
                 Err(_) => return Err(HarborError::Timeout { waited_for: "answer", limit }),
             };
             return Ok(Answer { response, chunk_timeout: Some(self.stall_timeout), limit });
         }
-        let limit = request.timeout.unwrap_or(self.request_timeout);
+        let limit = self.request_timeout;
         let response = builder.timeout(limit).send().await.map_err(|error| failed(error, "answer", limit))?;
         Ok(Answer { response, chunk_timeout: None, limit })
     }

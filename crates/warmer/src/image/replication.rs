@@ -51,6 +51,16 @@ impl Image {
         self.replication(tag, target).is_some_and(|state| state.succeeded.is_some())
     }
 
+    /// The recorded tags that are not at their targets yet, with the moment when Harbor recorded them.
+    pub(crate) fn waiting_replications(&self, project: &Project) -> Vec<(TargetName, Timestamp)> {
+        let recorded = |tag: &Tag| self.tags.get(tag).and_then(|state| state.recorded);
+        self.wanted_replications(project)
+            .into_iter()
+            .filter(|(tag, target)| !self.is_replicated(tag, target))
+            .filter_map(|(tag, target)| Some((target.clone(), recorded(tag)?)))
+            .collect()
+    }
+
     /// Replicates what is recorded and not there yet; follows what is under way. Says so where it has failed for too
     /// long.
     pub(super) fn plan_replications(&self, project: &Project, now: Timestamp, plan: &mut Plan) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
-use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest};
+use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest, TargetName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::body::{announcement_key, image_key};
@@ -35,6 +35,8 @@ pub struct Counts {
     pub phases: BTreeMap<Phase, usize>,
     /// When the unit that waits longest for a worker became due.
     pub oldest_due: Option<Timestamp>,
+    /// For each target that a recorded tag waits for: when the longest waiting was recorded.
+    pub oldest_replications: BTreeMap<TargetName, Timestamp>,
 }
 
 impl Store {
@@ -120,10 +122,32 @@ impl Store {
             let oldest_due = connection
                 .prepare_cached("SELECT min(due) FROM unit WHERE state < 2 AND state = 0")?
                 .query_row([], |row| row.get(0))?;
-            Ok(Counts { phases, oldest_due })
+            let oldest_replications = oldest_replications(connection, &shared.projects)?;
+            Ok(Counts { phases, oldest_due, oldest_replications })
         })
         .await
     }
+}
+
+/// Only images that a worker still has something to do for can wait for a target.
+fn oldest_replications(
+    connection: &Connection,
+    projects: &Projects,
+) -> rusqlite::Result<BTreeMap<TargetName, Timestamp>> {
+    let mut oldest = BTreeMap::new();
+    let sql = format!("{SELECT} WHERE kind = 1 AND state < 2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut row = StoredUnit::read(row)?;
+        row.unit.set_wants(super::lease::wants(connection, row.id)?);
+        let Unit::Image(image) = &row.unit else { continue };
+        for (target, recorded) in image.waiting_replications(&projects.get(&image.place, Timestamp::NEVER)) {
+            let known = oldest.entry(target).or_insert(recorded);
+            *known = recorded.min(*known);
+        }
+    }
+    Ok(oldest)
 }
 
 const SELECT: &str = "SELECT id, kind, body, state, due, created, reason FROM unit";
