@@ -1,6 +1,7 @@
 //! Draining an image beside `curl -Z` with as many streams, from the same cache, which has none of the blobs yet.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -70,12 +71,13 @@ async fn curl(front: &Front, repository: &str) -> anyhow::Result<Duration> {
         manifest["layers"].as_array().into_iter().flatten().filter_map(|layer| layer["digest"].as_str()).collect();
     ensure!(digests.len() == LAYERS, "the image has {} layers", digests.len());
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate", "--parallel-max"]);
+    command.args(["--silent", "--fail", "--parallel", "--parallel-immediate", "--parallel-max"]);
     command.arg(STREAMS.to_string()).args(["--user", &format!("{ROBOT}:{PASSWORD}")]);
     for digest in digests {
         command.args(["--output", "/dev/null"]).arg(format!("http://{}{base}/blobs/{digest}", front.address));
     }
-    let status = command.status().await.context("failed to run curl")?;
+    // Its table of progress can't be switched off.
+    let status = command.stderr(Stdio::null()).status().await.context("failed to run curl")?;
     ensure!(status.success(), "curl ended with {status}");
     front.take_duration().context("curl read nothing")
 }
