@@ -58,7 +58,7 @@ async fn three_policy_servers_that_announce_one_image_at_once_cost_one_transfer_
     let tls = TlsSite::start(Options::default()).await;
     let site = &tls.site;
     let image = site.harbor.upstream().push(two_platforms("shop/app", "1.0"));
-    let hosts = [(); 3].map(|()| tls.policy_server().build().unwrap());
+    let hosts = [(); 3].map(|()| tls.policy_server().eval_timeout(None).build().unwrap());
     join_all(hosts.iter().flat_map(|host| (0..4).map(move |_| admit(host, &["docker.io/shop/app:1.0"])))).await;
     let images = site.list().await.images;
     assert_eq!(images.len(), 1, "{images:#?}");
