@@ -5,6 +5,7 @@
 mod admission;
 mod burst;
 mod contract;
+mod distribution;
 mod faults;
 mod killed;
 mod policy_server;

@@ -154,6 +154,6 @@ impl Process {
 }
 
 /// An address that nobody listens on at present.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures_util::stream::{self, StreamExt as _};
 use rstest::rstest;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
