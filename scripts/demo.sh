@@ -8,6 +8,8 @@
 # It needs bash, coreutils and a Rust toolchain, and exits 0 only if Harbor has recorded each image's tag.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Numbers are read and printed with a point.
+export LC_NUMERIC=C
 
 # Harbor's own timers take 20 s and more, so the simulated one's run faster: a second of its takes so long.
 time_scale=0.2 faster=5
@@ -116,9 +118,10 @@ http() {
     body=${answer#*$'\r\n\r\n'}
 }
 
-# Values of a key in JSON, one a line: `strings KEY` of texts, `numbers KEY` of whole numbers.
-strings() { grep -oE "\"$1\": ?\"[^\"]*\"" | sed -E 's/^"[^"]*": ?"(.*)"$/\1/' || true; }
-numbers() { grep -oE "\"$1\": ?[0-9]+" | grep -oE '[0-9]+$' || true; }
+# What stands in JSON, one a line. The shapes are those of this demo's own programs; jq would be one more thing to install.
+# strings KEY JSON of texts, numbers KEY JSON of whole numbers.
+strings() { grep -oE "\"$1\": ?\"[^\"]*\"" <<<"$2" | sed -E 's/^"[^"]*": ?"(.*)"$/\1/' || true; }
+numbers() { grep -oE "\"$1\": ?[0-9]+" <<<"$2" | grep -oE '[0-9]+$' || true; }
 
 warnings() { grep -oE '"warnings": ?\[[^]]*\]' <<<"$1" | sed -E 's/^"warnings": ?\["//; s/"\]$//; s/","/\n/g' || true; }
 annotations() { grep -oE '"auditAnnotations": ?\{[^}]*\}' <<<"$1" | sed -E 's/^[^{]*\{//; s/\}//; s/"//g; s/:/ /g; s/,/, /g' || true; }
@@ -135,12 +138,15 @@ adapt() {
 # --- The demo ---------------------------------------------------------------------------------------------------------
 
 heading "Building"
+row "" "some minutes the first time, some seconds after that"
 scripts/require.sh wasm-target
-cargo build --quiet --locked --release --target wasm32-wasip1 -p harbor-warmer-policy
-cargo build --quiet --locked --bins -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
+# A person who waits sees what is compiled; a log needs no more than what goes wrong.
+[ -t 2 ] || export CARGO_TERM_QUIET=true
+scripts/build-policy.sh "$directory/policy.wasm"
+cargo build --locked --bins -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 programs=$target/debug
-wasm=$target/wasm32-wasip1/release/harbor_warmer_policy.wasm
+wasm=$directory/policy.wasm
 row "the policy" "$(wc -c <"$wasm") bytes of WebAssembly"
 row "took" "$(seconds "$(now_ms)")"
 
@@ -173,8 +179,9 @@ for file in settings.yaml deployment.yaml review.json; do adapt "$file"; done
 printf 'insecure_sources: ["%s"]\n' "$warmer" >"$directory/sources.yaml"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "$warmer" "$(printf 'demo:%s' "$cluster_password" | base64 -w 0)" \
     >"$directory/config.json"
+# The host is a development build, so it gets more than the 2 s that a policy server should have.
 start policy-host "$programs/policy-host" serve --policy "$wasm" --settings-path settings.yaml \
-    --sources-path sources.yaml --docker-config-json-path . --mode monitor --policy-timeout 2
+    --sources-path sources.yaml --docker-config-json-path . --mode monitor --policy-timeout 10
 webhook=$(await policy-host policy-host.out 's|^listening on http://||p')
 
 heading "Running"
@@ -211,46 +218,54 @@ artifact() {
 }
 
 heading "Somebody applies a Deployment"
+admitted_ms=$(now_ms)
 for image in "${images[@]}"; do row "image" "$registry/$image"; done
 apply "$directory/review.json"
 [[ $body == *'"images":"2"'* ]] || fail "the policy did not tell of two images" policy-host
 
 heading "The warmer makes Harbor cache them"
-printf '  %sharbor-warmer warm deployment.yaml --wait%s joins what is under way, as a delivery pipeline would:\n\n' \
+printf '  %s$ harbor-warmer warm deployment.yaml --wait%s   joins what is under way, as a delivery pipeline would\n\n' \
     "$bold" "$plain"
 "$programs/harbor-warmer" warm "$directory/deployment.yaml" --wait --timeout "${patience_seconds}s" 2>&1 ||
     fail "the images did not become warm" warmer
 
 heading "Harbor records the tags"
-row "" "that takes all platforms of an image, so the others are warmed after the wanted one"
+row "" "once it has all platforms of an image: the others follow after the wanted one"
 deadline=$(($(now_ms) + patience_seconds * 1000))
-waited=''
+told=''
 while true; do
     list=$("$programs/harbor-warmer" status --json)
     [ "$(strings phase "$list" | grep -c '^tagged$')" -lt "${#images[@]}" ] || break
     [ "$(now_ms)" -lt "$deadline" ] || fail "Harbor did not record the tags in time" warmer
-    reason=$(strings reason "$list" | head -n 1)
-    if [ "$reason" != "$waited" ] && [ -n "$reason" ]; then
-        row "$(seconds "$(now_ms)")" "$reason"
-        waited=$reason
-    fi
-    sleep 0.2
+    while IFS= read -r reason; do
+        if [ -n "$reason" ] && [[ $told != *"|$reason|"* ]]; then
+            row "$(seconds $(($(now_ms) - admitted_ms)))" "$reason"
+            told+="|$reason|"
+        fi
+    done < <(strings reason "$list")
+    sleep 0.1
 done
-echo
+tagged_ms=$(($(now_ms) - admitted_ms))
+row "$(seconds "$tagged_ms")" "both are tagged"
+printf '\n  %s$ harbor-warmer status%s\n\n' "$bold" "$plain"
 "$programs/harbor-warmer" status
 
 heading "What Harbor itself says"
 http GET "$harbor" /_simulator/state
 state=$body
+content_bytes=0
 verified=yes
 for image in "${images[@]}"; do
     blob='"sha256:[0-9a-f]{64}":\{"localAtSeconds":[0-9.e-]+,"sizeBytes":[0-9]+\},?'
     blobs=$(grep -oE "\"hub/${image%:*}\":\{($blob)+\}" <<<"$state" || true)
     bytes=0
     for size in $(numbers sizeBytes "$blobs"); do bytes=$((bytes + size)); done
+    content_bytes=$((content_bytes + bytes))
     if artifact "$image"; then
-        good "hub/$image is $(strings digest "$body" | head -n 1)"
-        row "" "$(grep -c sha256 < <(grep -oE '"sha256:[0-9a-f]{64}"' <<<"$blobs")) blobs, $(in_mib "$bytes")"
+        good "hub/$image"
+        mapfile -t platforms < <(strings architecture "$body" | sort -u)
+        row "recorded as" "$(strings digest "$body" | head -n 1)"
+        row "blobs" "$(numbers sizeBytes "$blobs" | wc -l) of $(in_mib "$bytes"), for ${platforms[*]}"
     else
         bad "hub/$image: $status $body"
         verified=no
@@ -259,10 +274,11 @@ done
 upstream_bytes=$(numbers blobBytes "$state")
 http GET "$admin" /metrics
 client_bytes=$(sed -n 's/^harbor_warmer_blob_read_bytes_total //p' <<<"$body")
+row "stored" "$(in_mib "$content_bytes")"
 row "fetched from upstream" "$(in_mib "$upstream_bytes")"
-row "through the warmer" "$(in_mib "$client_bytes"), since Harbor goes on copying when a transfer has begun"
+row "through the warmer" "$(in_mib "$client_bytes"): Harbor goes on copying when a transfer has begun"
 
-heading "Metrics that changed"
+heading "Metrics that changed (harbor_warmer_…)"
 # The queue is counted every 5 s.
 for _ in {1..60}; do
     http GET "$admin" /metrics
@@ -270,9 +286,14 @@ for _ in {1..60}; do
     sleep 0.1
 done
 while read -r name value; do
-    case $name in '#' | *_bucket* | *_connections) continue ;; esac
+    case $name in
+        '#' | *_bucket* | *_connections | *_free_bytes) continue ;;
+    esac
     old=$(grep -F "$name " <<<"$metrics_before" || true)
-    [ "${old##* }" = "$value" ] || [ "$value" = 0 ] || printf '  %-68s %s\n' "$name" "$value"
+    if [ "${old##* }" != "$value" ] && [ "$value" != 0 ]; then
+        [[ $value != *.* ]] || printf -v value '%.1f' "$value"
+        printf '  %-64s %9s\n' "${name#harbor_warmer_}" "$value"
+    fi
 done <<<"$body"
 
 heading "A mistake: the same Deployment with a tag that does not exist"
@@ -282,15 +303,16 @@ apply "$directory/mistake.json"
 if [ "$verified" != yes ]; then
     fail "Harbor does not have what the warmer says it has" warmer
 fi
-printf '\n%s✓ warm and tagged%s after %s. Harbor can serve and replicate both images before any node has asked.\n' \
-    "$green" "$plain" "$(seconds "$(now_ms)")"
+printf '\n%s✓ Both images are warm and tagged%s, %s after the admission, and no node has asked for them yet.\n' \
+    "$green" "$plain" "$(seconds "$tagged_ms")"
 
 if [ "${KEEP:-0}" = 1 ]; then
     heading "It keeps running until Ctrl-C"
-    row "look at it" "HARBOR_WARMER_ADMIN=http://$admin $programs/harbor-warmer status ${images[1]%:*}"
+    row "look at it" "HARBOR_WARMER_ADMIN=http://$admin $programs/harbor-warmer status"
     row "metrics" "http://$admin/metrics"
     row "what Harbor was asked" "http://$harbor/_simulator/requests"
     row "apply something else" "POST an AdmissionReview to http://$webhook/validate/clusterwide-harbor-warmer"
     row "files and logs" "$directory"
+    trap 'exit 0' INT
     wait "${pids[@]}"
 fi
