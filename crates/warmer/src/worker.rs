@@ -83,20 +83,20 @@ impl Workshop {
                 free.push(place);
             }
             let woken = self.store.woken();
-            let leased = match self.store.acquire(free.len(), self.queue.lease, clock::now()).await {
-                Ok(leased) => leased,
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "no work can be taken from the queue");
-                    Vec::new()
-                }
-            };
+            let leased = self.store.acquire(free.len(), self.queue.lease, clock::now()).await;
+            if let Err(error) = &leased {
+                tracing::error!(error = error as &dyn std::error::Error, "no work can be taken from the queue");
+            }
+            let is_broken = leased.is_err();
+            let leased = leased.unwrap_or_default();
             let idle = leased.is_empty();
             for (leased, place) in leased.into_iter().zip(free.drain(..)) {
                 tasks.spawn(Arc::clone(&self).hold(leased, place, shutdown.clone()));
             }
             if idle {
                 drop(free);
-                let nap = self.nap().await;
+                // What is due stays due while the disk is full; asking for it at once would only fill the log.
+                let nap = if is_broken { LONGEST_NAP } else { self.nap().await };
                 tokio::select! {
                     () = woken => {}
                     () = tokio::time::sleep(nap) => {}
