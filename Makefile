@@ -7,6 +7,9 @@ SHELL := bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 KWCTL ?= kwctl
 
+# Most tests wait for scaled timers, so a few more run at once than there are cores.
+TEST_THREADS ?= 6
+
 # Tests that need a real registry fail without one here; in a bare `cargo test` they say that they were skipped.
 export HARBOR_WARMER_REQUIRE_REGISTRY = 1
 
@@ -39,7 +42,7 @@ lint: ## Lints, documents and the crates that have to build for wasm
 .PHONY: unit-tests
 unit-tests: policy.wasm ## Unit, property and integration tests, with a real registry and kill -9
 	scripts/require.sh docker-registry skopeo curl
-	POLICY_WASM=$(CURDIR)/policy.wasm cargo test --workspace --locked
+	POLICY_WASM=$(CURDIR)/policy.wasm cargo test --workspace --locked -- --test-threads $(TEST_THREADS)
 
 .PHONY: e2e-tests
 e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project's policy host without it
@@ -49,12 +52,13 @@ e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project
 
 .PHONY: check-chart
 check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
-	cargo build --quiet --locked -p harbor-warmer -p harbor-warmer-policy-host
+	cargo build --quiet --locked -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
 	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer POLICY_HOST=$(TARGET_DIR)/debug/policy-host \
 	POLICY_WASM=$(CURDIR)/policy.wasm scripts/check-chart.sh
+	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer scripts/check-configuration-schema.py
 
 .PHONY: e2e-harbor
-e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET
+e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET, REACHABLE_AS
 	cargo run --locked -p harbor-warmer-scenarios
 
 .PHONY: bench
@@ -77,6 +81,16 @@ annotated-policy.wasm: policy.wasm metadata.yml README.md ## The policy with its
 
 artifacthub-pkg.yml: metadata.yml README.md questions-ui.yml ## Generate the package file of Artifact Hub
 	scripts/artifacthub-pkg.py
+
+.PHONY: image
+image: ## The warmer's image for amd64 and arm64 (needs cargo-zigbuild and buildah)
+	scripts/build-warmer.sh amd64
+	scripts/build-warmer.sh arm64
+	scripts/image.sh harbor-warmer:dev
+
+.PHONY: check-reproducible
+check-reproducible: ## The same policy from two clones at different paths
+	scripts/check-reproducible.sh
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -291,6 +291,10 @@ impl Image {
         for tag in self.tags.values_mut() {
             tag.windows = 0;
         }
+        // A right that was missing may have been granted since.
+        for manifest in self.manifests.values_mut() {
+            manifest.by_blobs = false;
+        }
         self.attempts = Attempts { last: std::mem::take(&mut self.attempts.last), ..Attempts::default() };
     }
 
