@@ -184,6 +184,9 @@ impl Desk<'_> {
             DONE => {
                 let verified_lately = self.now.since(row.updated) < self.shared.recheck_after;
                 if verified_lately && image.answers(&want, &project) {
+                    if is_new {
+                        self.derive_phase(&mut row)?;
+                    }
                     return Ok(row.answer(ImageState::Warm));
                 }
                 if !verified_lately {
