@@ -34,7 +34,7 @@ lint: ## Lints, documents and the crates that have to build for wasm
 	scripts/require.sh clippy wasm-target
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo check --locked --target wasm32-wasip1 -p harbor-warmer-protocol -p harbor-warmer-workload
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --locked --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --locked --no-deps --document-private-items --quiet
 	scripts/tidy.sh
 	scripts/check-versions.sh
 	scripts/check-workflows.sh

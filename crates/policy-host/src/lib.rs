@@ -14,7 +14,7 @@
 //! - monitor mode, in which a timeout or a trap is an admission, and protect mode, in which it is a rejection.
 //!
 //! It deliberately has no other host capability, no policy groups, no signature verification and no Kubernetes client,
-//! and knows nothing of this project's policy beyond where its `.wasm` is built ([`policy_wasm`]).
+//! and knows nothing of this project's policy beyond where its `.wasm` is built ([`policy_wasm()`]).
 
 mod admission;
 mod cache;

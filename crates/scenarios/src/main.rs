@@ -26,11 +26,11 @@ const SLACK_SECONDS: f64 = 5.0;
 const LAYER_SIZES: [usize; 2] = [64 << 10, 4 << 20];
 
 /// Plays every scenario on a real Harbor, with Harbor's real waiting times (12 minutes), and prints a table of what was
-/// expected and what was seen. Images of this run are pushed to scenarios/<run>/… in the upstream.
+/// expected and what was seen. Images of this run are pushed to `scenarios/<run>/…` in the upstream.
 #[derive(Parser)]
 #[command(name = "harbor-scenarios")]
 struct Arguments {
-    /// The Harbor: https://host[:port]
+    /// The Harbor: `https://host[:port]`
     #[arg(long, env = "HARBOR_URL")]
     harbor_url: Url,
     /// A proxy-cache project of the upstream
