@@ -55,7 +55,6 @@ check-chart: policy.wasm ## The chart against schemas, the real readers and prom
 	cargo build --quiet --locked -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
 	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer POLICY_HOST=$(TARGET_DIR)/debug/policy-host \
 	POLICY_WASM=$(CURDIR)/policy.wasm scripts/check-chart.sh
-	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer scripts/check-configuration-schema.py
 
 .PHONY: e2e-harbor
 e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET, REACHABLE_AS

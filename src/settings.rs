@@ -163,4 +163,6 @@ fn read_lookup(fields: &mut Fields<'_>, rules: Option<&RuleSet>, mistakes: &mut 
 }
 
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod tests;

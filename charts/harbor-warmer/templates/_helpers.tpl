@@ -214,6 +214,7 @@ Everything that is secret, decided once for all templates: what an earlier relea
 {{- $_ := set $harbors $name $h }}
 {{- end }}
 {{- $config := dict "dataDir" "/var/lib/harbor-warmer" "registry" $registry "admin" (dict "listen" (printf "%s:9090" $v.warmer.listenAddress)) "harbors" $harbors "rules" $v.rules "platforms" $v.platforms }}
+{{- with $v.pinned }}{{ $_ := set $config "pinned" . }}{{ end }}
 {{- range $section := list "front" "queue" }}
 {{- with index $v.warmer $section }}{{ $_ := set $config $section . }}{{ end }}
 {{- end }}

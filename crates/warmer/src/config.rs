@@ -5,7 +5,6 @@
 
 pub mod docker_config;
 pub mod document;
-mod duration;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -15,9 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harbor_warmer_protocol::{HarborName, Platforms, ProjectName, TargetName};
+pub use harbor_warmer_settings::{DurationError, duration_text, parse_duration};
 use harbor_warmer_workload::RuleSet;
-
-pub use duration::{DurationError, duration_text, parse_duration};
 
 /// All that `harbor-warmer serve` needs to know.
 #[derive(Clone, Debug)]

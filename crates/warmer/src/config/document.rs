@@ -8,6 +8,7 @@ mod credentials;
 mod files;
 mod harbors;
 mod ports;
+mod projects;
 mod queue;
 mod rules;
 mod section;
@@ -17,19 +18,42 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use harbor_warmer_settings::{Absent, Group, Setting, Text, Texts, format};
 use harbor_warmer_workload::{Mapping, Reference, RuleSet};
 
 use super::yaml::Document;
 use super::{Config, Mistake};
-use harbors::{read_harbors, written_names};
-use ports::{read_admin, read_front, read_registry};
-use queue::read_queue;
-use rules::{read_platforms, read_rules};
+use harbors::{HARBORS, read_harbors, written_names};
+use ports::{ADMIN, FRONT, REGISTRY, read_admin, read_front, read_registry};
+use queue::{QUEUE, read_queue};
+use rules::{PLATFORMS, RULES, read_platforms, read_rules};
 use section::{Reading, Section};
-use targets::{read_targets, replicated_harbors};
+use targets::{TARGETS, read_targets, replicated_harbors};
 
-/// Where the queue lives without `dataDir`.
-const DATA_DIR: &str = "/var/lib/harbor-warmer";
+/// What the file may say: the settings that the readers go by, for the reference and the JSON schema.
+pub static CONFIGURATION: Group = Group {
+    name: "configuration",
+    heading: "Configuration of the warmer",
+    settings: &[&DATA_DIR, &REGISTRY, &ADMIN, &FRONT, &QUEUE, &HARBORS, &TARGETS, &RULES, &PLATFORMS, &PINNED],
+    together: "",
+};
+
+static DATA_DIR: Setting<Text> = Setting {
+    key: "dataDir",
+    absent: Absent::Default,
+    meaning: "Where the queue lives. A local disk or a block volume that one process mounts, never NFS.",
+    example: "data",
+    kind: Text { format: &format::PATH, default: Some("/var/lib/harbor-warmer") },
+};
+
+static PINNED: Setting<Texts> = Setting {
+    key: "pinned",
+    absent: Absent::Default,
+    meaning: "Images that are kept warm whether or not a workload asks for them, as a workload would write them. Each is \
+              asked for twice a day through the rules, as the cluster `configuration`.",
+    example: "[docker.io/library/nginx:1.27]",
+    kind: Texts { format: &format::IMAGE, least: 0, default: &[] },
+};
 
 /// Reads a configuration. Relative paths in it start at `directory`, where the file stands.
 ///
@@ -38,7 +62,7 @@ const DATA_DIR: &str = "/var/lib/harbor-warmer";
 pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Mistake>> {
     let document = Document::parse(text).map_err(|mistake| vec![mistake])?;
     let mut reading = Reading { directory, mistakes: Vec::new() };
-    let config = Section::of(&document.value, "", &mut reading).and_then(|top| read(top, &mut reading));
+    let config = Section::of(&document.value, "", &CONFIGURATION, &mut reading).and_then(|top| read(top, &mut reading));
     match config {
         Some(config) if reading.mistakes.is_empty() => Ok(config),
         _ => {
@@ -86,17 +110,14 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
 }
 
 fn read_data_dir(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<PathBuf> {
-    let path = match top.text("dataDir", reading) {
-        None if top.get("dataDir").is_some() => return None,
-        None => PathBuf::from(DATA_DIR),
-        Some("") => {
-            reading.mistake(top.path("dataDir"), "must not be empty; write the path of a directory");
-            return None;
-        }
-        Some(text) => reading.directory.join(text),
-    };
+    let text = top.text(&DATA_DIR, reading)?;
+    if text.is_empty() {
+        top.mistake(&DATA_DIR, "must not be empty; write the path of a directory", reading);
+        return None;
+    }
+    let path = reading.directory.join(text);
     if path.exists() && !path.is_dir() {
-        reading.mistake(top.path("dataDir"), format!("{} is not a directory", path.display()));
+        top.mistake(&DATA_DIR, format!("{} is not a directory", path.display()), reading);
         return None;
     }
     Some(path)
@@ -104,9 +125,8 @@ fn read_data_dir(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Pat
 
 /// Images that are kept warm: each has to be one that a rule maps.
 fn read_pinned(top: &mut Section<'_>, rules: Option<&RuleSet>, reading: &mut Reading<'_>) -> Vec<String> {
-    let Some(entries) = top.list("pinned", reading) else { return Vec::new() };
     let mut pinned = Vec::new();
-    for (n, entry) in entries.iter().enumerate() {
+    for (n, entry) in top.texts(&PINNED, reading).iter().enumerate() {
         let path = format!("pinned[{n}]");
         let Some(text) = entry.as_str() else {
             reading.mistake(path, "write an image as a workload would, such as docker.io/library/nginx:1.27");

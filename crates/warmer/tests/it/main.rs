@@ -4,6 +4,7 @@
 
 mod admission;
 mod burst;
+mod configuration;
 mod contract;
 mod distribution;
 mod faults;

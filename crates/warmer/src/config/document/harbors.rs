@@ -4,20 +4,153 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use harbor_warmer_protocol::{HarborName, ProjectName};
+use harbor_warmer_protocol::HarborName;
+use harbor_warmer_settings::{Absent, Choice, Count, File, Flag, Group, Named, Nested, Setting, Span, Text, format};
 use reqwest::Url;
 use serde_json::Value;
 
-use super::credentials::read_credentials;
+use super::credentials::{ADVICE, LogIn, read_credentials};
 use super::files::read_certificates;
-use super::section::{EMPTY_MAP, Named, Reading, Section};
-use crate::config::{Concurrency, Harbor, HarborKind, Project, Transfer};
+use super::projects::{PROJECTS, read_projects};
+use super::section::{Entry, Reading, Section};
+use crate::config::{Concurrency, Harbor, HarborKind};
+
+pub(super) static HARBORS: Setting<Named> = Setting {
+    key: "harbors",
+    absent: Absent::Required("name at least one Harbor, such as `main`, with its url and projects"),
+    meaning: "The Harbors. Nothing else is ever talked to.",
+    example: "",
+    kind: Named { what: "Harbor", names: &format::HARBOR_NAME, group: &HARBOR_SETTINGS, least: 1, bare: false },
+};
+
+static HARBOR_SETTINGS: Group = Group {
+    name: "harbor",
+    heading: "`harbors.<name>`",
+    settings: &[
+        &URL,
+        &ALLOW_HTTP,
+        &KIND,
+        &CREDENTIALS,
+        &CA_FILE,
+        &INSECURE_SKIP_VERIFY,
+        &PROJECTS,
+        &CONCURRENCY,
+        &STALL_TIMEOUT,
+        &REQUEST_TIMEOUT,
+    ],
+    together: r#"{"allOf": [
+        {
+            "if": {
+                "properties": {"url": {"pattern": "^http://"}},
+                "not": {"properties": {"url": {"pattern": "^http://(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\])(:|/|$)"}}}
+            },
+            "then": {"required": ["allowHttp"], "properties": {"allowHttp": {"const": true}}}
+        },
+        {"if": {"required": ["caFile"]}, "then": {"properties": {"insecureSkipVerify": {"const": false}}}}
+    ]}"#,
+};
 
 const URL_ADVICE: &str = "write https://HOST or https://HOST:PORT";
 
+static URL: Setting<Text> = Setting {
+    key: "url",
+    absent: Absent::Required(URL_ADVICE),
+    meaning: "`https://host[:port]`, nothing else: no path, no user.",
+    example: "https://harbor.example.com",
+    kind: Text { format: &format::URL, default: None },
+};
+
+static ALLOW_HTTP: Setting<Flag> = Setting {
+    key: "allowHttp",
+    absent: Absent::Default,
+    meaning: "Allows `http://` for a host that is not this machine. Credentials cross the network in the clear then.",
+    example: "true",
+    kind: Flag { default: false },
+};
+
+static KIND: Setting<Choice<HarborKind>> = Setting {
+    key: "kind",
+    absent: Absent::Default,
+    meaning: "`distribution` is a CNCF Distribution registry as pull-through cache. It has no projects: those under \
+              `projects` are names for the rules only and stand in no path. Nothing but manifests and blobs can be \
+              verified there.",
+    example: "distribution",
+    kind: Choice {
+        options: &[("harbor", HarborKind::Harbor), ("distribution", HarborKind::Distribution)],
+        advice: "write harbor, or distribution for a CNCF Distribution pull-through cache",
+    },
+};
+
+static CREDENTIALS: Setting<LogIn> = Setting {
+    key: "credentials",
+    absent: Absent::Required(ADVICE),
+    meaning: "How the warmer proves who it is; `anonymous` for public projects.",
+    example: "{username: robot$hub+warmer, passwordFile: secrets/password}",
+    kind: LogIn { anonymous: true },
+};
+
+static CA_FILE: Setting<File> = Setting {
+    key: "caFile",
+    absent: Absent::Default,
+    meaning: "Certificate authorities to trust besides the system's, in PEM form.",
+    example: "secrets/ca.crt",
+    kind: File,
+};
+
+static INSECURE_SKIP_VERIFY: Setting<Flag> = Setting {
+    key: "insecureSkipVerify",
+    absent: Absent::Default,
+    meaning: "Accept any certificate. Not beside `caFile`.",
+    example: "true",
+    kind: Flag { default: false },
+};
+
+static CONCURRENCY: Setting<Nested> = Setting {
+    key: "concurrency",
+    absent: Absent::Depends("as its keys say"),
+    meaning: "Requests for content at once. In between the two bounds it adapts to Harbor's errors.",
+    example: "",
+    kind: Nested { group: &CONCURRENCY_SETTINGS },
+};
+
+static CONCURRENCY_SETTINGS: Group =
+    Group { name: "concurrency", heading: "`concurrency`", settings: &[&INITIAL, &MAX], together: "" };
+
+static INITIAL: Setting<Count> = Setting {
+    key: "initial",
+    absent: Absent::Default,
+    meaning: "To start with. Not more than `max`.",
+    example: "4",
+    kind: Count { default: 8, bounds: 1..=1_024 },
+};
+
+static MAX: Setting<Count> = Setting {
+    key: "max",
+    absent: Absent::Default,
+    meaning: "At most.",
+    example: "64",
+    kind: Count { default: 32, bounds: 1..=1_024 },
+};
+
+static STALL_TIMEOUT: Setting<Span> = Setting {
+    key: "stallTimeout",
+    absent: Absent::Default,
+    meaning: "A transfer that brings no byte for this long is given up. There is no limit to a whole transfer.",
+    example: "2m",
+    kind: Span { default: Duration::from_secs(60), bounds: Duration::from_secs(1)..=Duration::from_secs(3_600) },
+};
+
+static REQUEST_TIMEOUT: Setting<Span> = Setting {
+    key: "requestTimeout",
+    absent: Absent::Default,
+    meaning: "Any other request is given up after this.",
+    example: "10s",
+    kind: Span { default: Duration::from_secs(30), bounds: Duration::from_secs(1)..=Duration::from_secs(600) },
+};
+
 /// The names of the Harbors as written, valid or not: a rule that refers to one with a mistake in it has none itself.
 pub(super) fn written_names(top: &mut Section<'_>) -> Vec<String> {
-    let harbors = top.get("harbors").and_then(Value::as_object);
+    let harbors = top.get(&HARBORS).and_then(Value::as_object);
     harbors.map(|harbors| harbors.keys().cloned().collect()).unwrap_or_default()
 }
 
@@ -33,17 +166,10 @@ pub(super) fn read_harbors(
     replicated: &BTreeSet<HarborName>,
     reading: &mut Reading<'_>,
 ) -> BTreeMap<HarborName, Harbor> {
-    if top.get("harbors").is_none() {
-        top.missing("harbors", "name at least one Harbor, such as `main`, with its url and projects", reading);
-        return BTreeMap::new();
-    }
-    let Some(named) = top.named::<HarborName>("harbors", "Harbor", reading) else { return BTreeMap::new() };
-    if named.is_empty() && top.get("harbors").and_then(Value::as_object).is_some_and(|map| map.is_empty()) {
-        reading.mistake(top.path("harbors"), "is empty; name at least one Harbor");
-    }
-    named
+    let harbors = top.named::<HarborName>(&HARBORS, reading);
+    harbors
         .into_iter()
-        .filter_map(|Named { name, path, value }| {
+        .filter_map(|Entry { name, path, value }| {
             let complete_index = replicated.contains(&name);
             let harbor = read_harbor(value, path, complete_index, reading)?;
             Some((name, harbor))
@@ -52,22 +178,21 @@ pub(super) fn read_harbors(
 }
 
 fn read_harbor(value: &Value, path: String, complete_index: bool, reading: &mut Reading<'_>) -> Option<Harbor> {
-    let mut section = Section::of(value, path, reading)?;
-    let kind = read_kind(&mut section, reading);
+    let mut section = Section::of(value, path, &HARBOR_SETTINGS, reading)?;
+    let kind = section.choice(&KIND, reading);
     let url = read_url(&mut section, reading);
-    let credentials = read_credentials(&mut section, url.as_ref(), reading);
-    let insecure_skip_verify = section.flag("insecureSkipVerify", reading);
-    let ca_file = section.file("caFile", reading);
-    let ca_file = ca_file.and_then(|file| read_certificates(&section, "caFile", file, reading)).map(|(path, _)| path);
+    let credentials = read_credentials(&mut section, &CREDENTIALS, url.as_ref(), reading);
+    let insecure_skip_verify = section.flag(&INSECURE_SKIP_VERIFY, reading);
+    let ca_file = section.file(&CA_FILE, reading);
+    let ca_file = ca_file.and_then(|file| read_certificates(&section, &CA_FILE, file, reading)).map(|(path, _)| path);
     if insecure_skip_verify && ca_file.is_some() {
         let message = "has no effect beside insecureSkipVerify, which accepts any certificate; remove one of the two";
-        reading.mistake(section.path("caFile"), message);
+        section.mistake(&CA_FILE, message, reading);
     }
     let projects = read_projects(&mut section, kind, complete_index, reading);
     let concurrency = read_concurrency(&mut section, reading);
-    let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
-    let stall_timeout = section.duration("stallTimeout", Duration::from_secs(60), seconds(1, 3_600), reading);
-    let request_timeout = section.duration("requestTimeout", Duration::from_secs(30), seconds(1, 600), reading);
+    let stall_timeout = section.duration(&STALL_TIMEOUT, reading);
+    let request_timeout = section.duration(&REQUEST_TIMEOUT, reading);
     let time_scale = read_time_scale(&mut section, reading);
     section.finish(reading);
     Some(Harbor {
@@ -77,39 +202,20 @@ fn read_harbor(value: &Value, path: String, complete_index: bool, reading: &mut 
         ca_file,
         insecure_skip_verify,
         projects,
-        concurrency,
+        concurrency: concurrency?,
         stall_timeout,
         request_timeout,
         time_scale,
     })
 }
 
-fn read_kind(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<HarborKind> {
-    match section.text("kind", reading) {
-        None if section.get("kind").is_none() => Some(HarborKind::Harbor),
-        None => None,
-        Some("harbor") => Some(HarborKind::Harbor),
-        Some("distribution") => Some(HarborKind::Distribution),
-        Some(text) => {
-            let message = format!("`{text}`: write harbor, or distribution for a CNCF Distribution pull-through cache");
-            reading.mistake(section.path("kind"), message);
-            None
-        }
-    }
-}
-
 fn read_url(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Url> {
-    let allow_http = section.flag("allowHttp", reading);
-    let Some(text) = section.text("url", reading) else {
-        if section.get("url").is_none() {
-            section.missing("url", URL_ADVICE, reading);
-        }
-        return None;
-    };
+    let allow_http = section.flag(&ALLOW_HTTP, reading);
+    let text = section.text(&URL, reading)?;
     match check_url(text, allow_http) {
         Ok(url) => Some(url),
         Err(message) => {
-            reading.mistake(section.path("url"), message);
+            section.mistake(&URL, message, reading);
             None
         }
     }
@@ -148,114 +254,27 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn read_concurrency(harbor: &mut Section<'_>, reading: &mut Reading<'_>) -> Concurrency {
-    let default = Concurrency { initial: 8, max: 32 };
-    let Some(mut section) = harbor.section_or_empty("concurrency", reading) else { return default };
-    let max = section.count("max", default.max, 1..=1_024, reading);
-    let initial = section.count("initial", default.initial.min(max), 1..=1_024, reading);
-    if initial > max {
-        reading.mistake(section.path("initial"), format!("must not be larger than max, which is {max}"));
+fn read_concurrency(harbor: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Concurrency> {
+    let mut section = harbor.nested_or_empty(&CONCURRENCY, reading)?;
+    let max = section.count(&MAX, reading);
+    let written = section.get(&INITIAL).is_some();
+    let initial = section.count(&INITIAL, reading);
+    if written && initial > max {
+        section.mistake(&INITIAL, format!("must not be larger than max, which is {max}"), reading);
     }
     section.finish(reading);
-    Concurrency { initial, max }
+    // A small max alone is enough to write.
+    Some(Concurrency { initial: initial.min(max), max })
 }
 
 /// Not in the documentation: a simulated Harbor runs through its minutes in seconds.
 fn read_time_scale(section: &mut Section<'_>, reading: &mut Reading<'_>) -> f64 {
-    let Some(value) = section.get_hidden("timeScale") else { return 1.0 };
+    let Some((path, value)) = section.get_hidden("timeScale") else { return 1.0 };
     match value.as_f64() {
         Some(scale) if scale > 0.0 && scale <= 1.0 => scale,
         _ => {
-            reading.mistake(section.path("timeScale"), "write a number above 0 and at most 1");
+            reading.mistake(path, "write a number above 0 and at most 1");
             1.0
         }
     }
-}
-
-fn read_projects(
-    harbor: &mut Section<'_>,
-    kind: Option<HarborKind>,
-    complete_index: bool,
-    reading: &mut Reading<'_>,
-) -> BTreeMap<ProjectName, Project> {
-    let written = harbor.get("projects");
-    if written.is_none() {
-        harbor.missing("projects", "name at least one proxy-cache project; only these are ever warmed", reading);
-        return BTreeMap::new();
-    }
-    if written.and_then(Value::as_object).is_some_and(|map| map.is_empty()) {
-        reading.mistake(harbor.path("projects"), "is empty; name at least one proxy-cache project");
-    }
-    let named = harbor.named::<ProjectName>("projects", "project", reading).unwrap_or_default();
-    let names: Vec<_> = named.iter().map(|project| project.name.clone()).collect();
-    let path = harbor.path("projects");
-    let projects: BTreeMap<_, _> = named
-        .into_iter()
-        .filter_map(|Named { name, path, value }| {
-            // `hub:` with nothing beneath it has every default.
-            let value = if value.is_null() { &EMPTY_MAP } else { value };
-            let mut section = Section::of(value, path, reading)?;
-            let project = read_project(&mut section, &name, &names, kind, complete_index, reading);
-            section.finish(reading);
-            Some((name, project?))
-        })
-        .collect();
-    for (name, project) in &projects {
-        let through = project.resolve_through.as_ref().filter(|through| *through != name);
-        if let Some(through) = through
-            && projects.get(through).is_some_and(|through| through.resolve_through.is_some())
-        {
-            let message = format!("`{through}` has a resolveThrough itself; indexes are read through one project only");
-            reading.mistake(format!("{path}.{name}.resolveThrough"), message);
-        }
-    }
-    projects
-}
-
-fn read_project(
-    section: &mut Section<'_>,
-    name: &ProjectName,
-    names: &[ProjectName],
-    kind: Option<HarborKind>,
-    complete_index: bool,
-    reading: &mut Reading<'_>,
-) -> Option<Project> {
-    let transfer = match section.text("transfer", reading) {
-        None => Some(Transfer::Touch),
-        Some("touch") => Some(Transfer::Touch),
-        Some("drain") => Some(Transfer::Drain),
-        Some(text) => {
-            let message = format!(
-                "`{text}`: write touch (Harbor copies by itself), or drain for a cache that stops when its client does"
-            );
-            reading.mistake(section.path("transfer"), message);
-            None
-        }
-    };
-    let complete_index = section.boolean("completeIndex", reading).unwrap_or(complete_index);
-    let resolve_through: Option<ProjectName> = section.parsed("resolveThrough", reading);
-    if let Some(through) = &resolve_through {
-        let message = if kind == Some(HarborKind::Distribution) {
-            Some("is for Harbor alone; a distribution cache records no tags".to_owned())
-        } else if through == name {
-            Some("must be another project: one of the same endpoint, through which only indexes are read".to_owned())
-        } else if !names.contains(through) {
-            Some(format!("`{through}` is not under projects; add it there, so that `check` looks at it as well"))
-        } else {
-            None
-        };
-        if let Some(message) = message {
-            reading.mistake(section.path("resolveThrough"), message);
-        }
-    }
-    let hour = Duration::from_secs(3_600);
-    // Half of the seven days that Harbor's own rule for a new proxy project keeps what nobody pulls.
-    let keep_warm_every = section.duration("keepWarmEvery", 84 * hour, hour..=365 * 24 * hour, reading);
-    let keep_warm = section.boolean("keepWarm", reading).unwrap_or(kind != Some(HarborKind::Distribution));
-    if keep_warm && kind == Some(HarborKind::Distribution) {
-        reading
-            .mistake(section.path("keepWarm"), "is for Harbor alone; a distribution cache has no retention by pulls");
-    }
-    let keep_warm_every = keep_warm.then_some(keep_warm_every);
-    Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm_every })
 }

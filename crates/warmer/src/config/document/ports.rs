@@ -1,77 +1,217 @@
 //! `registry`, `admin` and `front`.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde_json::Value;
+use harbor_warmer_settings::{Absent, Address, Count, File, Group, List, Nested, Setting, Span, Text, format};
 
-use super::files::{read_secret, read_tls};
+use super::files::{PASSWORD_ENV, PASSWORD_FILE, read_secret, read_tls};
 use super::section::{Reading, Section};
 use crate::config::{AdminPort, ClusterCredential, Front, RegistryPort};
 
-/// Every interface: the policy servers are other Pods, often other clusters.
-const REGISTRY_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
+pub(super) static REGISTRY: Setting<Nested> = Setting {
+    key: "registry",
+    absent: Absent::Depends("as its keys say"),
+    meaning: "The port that policy servers hand images over to.",
+    example: "",
+    kind: Nested { group: &REGISTRY_SETTINGS },
+};
 
-/// This machine alone: whoever reaches the admin port may have images warmed and sees their names.
-const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+static REGISTRY_SETTINGS: Group = Group {
+    name: "registry",
+    heading: "`registry`",
+    settings: &[&REGISTRY_LISTEN, &TLS, &CLUSTERS, &MAX_CONNECTIONS, &CLIENT_TIMEOUT],
+    together: "",
+};
+
+static REGISTRY_LISTEN: Setting<Address> = Setting {
+    key: "listen",
+    absent: Absent::Default,
+    meaning: "Where to listen: every interface by default, since the policy servers are other Pods, often of other \
+              clusters.",
+    example: "\"[::]:8443\"",
+    kind: Address { default: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443) },
+};
+
+static TLS: Setting<Nested> = Setting {
+    key: "tls",
+    absent: Absent::Default,
+    meaning: "The certificate and its key. Without `tls` the port speaks plain HTTP.",
+    example: "",
+    kind: Nested { group: &TLS_SETTINGS },
+};
+
+static TLS_SETTINGS: Group =
+    Group { name: "tls", heading: "`registry.tls`", settings: &[&CERTIFICATE_FILE, &KEY_FILE], together: "" };
+
+pub(super) static CERTIFICATE_FILE: Setting<File> = Setting {
+    key: "certificateFile",
+    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
+    meaning: "The chain, leaf first, in PEM form. Read again when it changes.",
+    example: "secrets/tls.crt",
+    kind: File,
+};
+
+pub(super) static KEY_FILE: Setting<File> = Setting {
+    key: "keyFile",
+    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
+    meaning: "The private key, in PEM form. Read again when it changes.",
+    example: "secrets/tls.key",
+    kind: File,
+};
+
+static CLUSTERS: Setting<List> = Setting {
+    key: "credentials",
+    absent: Absent::Default,
+    meaning: "Who may hand over, each cluster once. With an empty list anybody may.",
+    example: "",
+    kind: List { group: &CLUSTER_SETTINGS, least: 0 },
+};
+
+static CLUSTER_SETTINGS: Group = Group {
+    name: "cluster",
+    heading: "`registry.credentials[]`",
+    settings: &[&CLUSTER, &PASSWORD_FILE, &PASSWORD_ENV],
+    together: r#"{"oneOf": [{"required": ["passwordFile"]}, {"required": ["passwordEnv"]}]}"#,
+};
+
+static CLUSTER: Setting<Text> = Setting {
+    key: "cluster",
+    absent: Absent::Required("write the cluster's name; it is the user name of its policy servers"),
+    meaning: "The cluster's name: the user name of its policy servers, which status and metrics show. 1 to 63 letters, \
+              digits, `.`, `_` and `-`, but not `anonymous` or `command-line`.",
+    example: "production-eu",
+    kind: Text { format: &format::CLUSTER_NAME, default: None },
+};
+
+static MAX_CONNECTIONS: Setting<Count> = Setting {
+    key: "maxConnections",
+    absent: Absent::Default,
+    meaning: "Connections at once; one more waits.",
+    example: "4096",
+    kind: Count { default: 1_024, bounds: 1..=100_000 },
+};
+
+static CLIENT_TIMEOUT: Setting<Span> = Setting {
+    key: "clientTimeout",
+    absent: Absent::Default,
+    meaning: "How long a client may take to send its headers, and to take an answer.",
+    example: "30s",
+    kind: Span { default: Duration::from_secs(10), bounds: Duration::from_secs(1)..=Duration::from_secs(600) },
+};
+
+pub(super) static ADMIN: Setting<Nested> = Setting {
+    key: "admin",
+    absent: Absent::Depends("as its keys say"),
+    meaning: "The port for probes, metrics and the command line.",
+    example: "",
+    kind: Nested { group: &ADMIN_SETTINGS },
+};
+
+static ADMIN_SETTINGS: Group = Group { name: "admin", heading: "`admin`", settings: &[&ADMIN_LISTEN], together: "" };
+
+static ADMIN_LISTEN: Setting<Address> = Setting {
+    key: "listen",
+    absent: Absent::Default,
+    meaning: "Where to listen: this machine alone by default, since whoever reaches the port may have images warmed \
+              and sees their names. In Kubernetes `0.0.0.0:9090`, as the kubelet's probes and Prometheus come from \
+              outside of the Pod; let a NetworkPolicy admit those two alone.",
+    example: "0.0.0.0:9090",
+    kind: Address { default: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090) },
+};
+
+pub(super) static FRONT: Setting<Nested> = Setting {
+    key: "front",
+    absent: Absent::Depends("as its keys say"),
+    meaning: "How long a policy's look-ups may wait for Harbor.",
+    example: "",
+    kind: Nested { group: &FRONT_SETTINGS },
+};
+
+static FRONT_SETTINGS: Group =
+    Group { name: "front", heading: "`front`", settings: &[&WAIT, &BUDGET, &BUDGET_WINDOW, &CACHE_FOR], together: "" };
+
+// A policy server's limit of 2 s is counted in ticks of a second, so an evaluation has 1 s in the worst case, and its
+// look-ups queue behind one lock. With half of it for all waiting, the other half is left for the calls themselves. A
+// limit that is overrun is a refused admission in protect mode.
+static WAIT: Setting<Span> = Setting {
+    key: "wait",
+    absent: Absent::Default,
+    meaning: "The most that one look-up may wait. Not longer than `budget`.",
+    example: "200ms",
+    kind: Span { default: Duration::from_millis(400), bounds: Duration::ZERO..=Duration::from_secs(10) },
+};
+
+static BUDGET: Setting<Span> = Setting {
+    key: "budget",
+    absent: Absent::Default,
+    meaning: "The most that all look-ups of one user (without credentials: one address) may wait in sum. Keep it well \
+              below the policy server's evaluation timeout, which is 2 s by default and 1 s in the worst case, as it \
+              is counted in ticks of a second.",
+    example: "800ms",
+    kind: Span { default: Duration::from_millis(500), bounds: Duration::ZERO..=Duration::from_secs(60) },
+};
+
+static BUDGET_WINDOW: Setting<Span> = Setting {
+    key: "budgetWindow",
+    absent: Absent::Default,
+    meaning: "The time in which a spent budget is full again.",
+    example: "1m",
+    kind: Span { default: Duration::from_secs(30), bounds: Duration::from_secs(1)..=Duration::from_secs(3_600) },
+};
+
+static CACHE_FOR: Setting<Span> = Setting {
+    key: "cacheFor",
+    absent: Absent::Default,
+    meaning: "How long Harbor's answer to a tag is repeated.",
+    example: "2m",
+    kind: Span { default: Duration::from_secs(30), bounds: Duration::ZERO..=Duration::from_secs(600) },
+};
 
 /// Names that status and metrics use for those who have none.
 const RESERVED_CLUSTERS: [&str; 2] = ["anonymous", "command-line"];
 
 pub(super) fn read_registry(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<RegistryPort> {
-    let mut section = top.section_or_empty("registry", reading)?;
-    let listen = section.address("listen", REGISTRY_LISTEN, reading);
-    let tls = match section.get("tls") {
-        Some(_) => section.section("tls", reading).and_then(|mut tls| {
-            let files = read_tls(&mut tls, reading);
-            tls.finish(reading);
-            files
-        }),
-        None => None,
-    };
+    let mut section = top.nested_or_empty(&REGISTRY, reading)?;
+    let listen = section.address(&REGISTRY_LISTEN, reading);
+    let tls = section.nested(&TLS, reading).and_then(|mut tls| {
+        let files = read_tls(&mut tls, reading);
+        tls.finish(reading);
+        files
+    });
     let credentials = read_clusters(&mut section, reading);
-    let max_connections = section.count("maxConnections", 1024, 1..=100_000, reading);
-    let seconds = Duration::from_secs(1)..=Duration::from_secs(600);
-    let client_timeout = section.duration("clientTimeout", Duration::from_secs(10), seconds, reading);
+    let max_connections = section.count(&MAX_CONNECTIONS, reading);
+    let client_timeout = section.duration(&CLIENT_TIMEOUT, reading);
     section.finish(reading);
     Some(RegistryPort { listen, tls, credentials, max_connections, client_timeout })
 }
 
 fn read_clusters(registry: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<ClusterCredential> {
-    let path = registry.path("credentials");
-    let list = registry.list("credentials", reading).unwrap_or_default();
     let mut seen = HashSet::new();
-    list.iter()
-        .enumerate()
-        .filter_map(|(index, value)| read_cluster(value, &format!("{path}[{index}]"), &mut seen, reading))
-        .collect()
+    let sections = registry.list(&CLUSTERS, reading);
+    sections.into_iter().filter_map(|section| read_cluster(section, &mut seen, reading)).collect()
 }
 
 fn read_cluster<'a>(
-    value: &'a Value,
-    path: &str,
+    mut section: Section<'a>,
     seen: &mut HashSet<&'a str>,
     reading: &mut Reading<'_>,
 ) -> Option<ClusterCredential> {
-    let mut section = Section::of(value, path, reading)?;
-    let cluster = section.text("cluster", reading);
+    let cluster = section.text(&CLUSTER, reading);
     let password = read_secret(&mut section, reading);
     match cluster {
-        None if section.get("cluster").is_none() => {
-            section.missing("cluster", "write the cluster's name; it is the user name of its policy servers", reading);
-        }
         None => {}
         Some(name) if !is_cluster_name(name) => {
             let message = format!("`{name}`: write 1 to 63 letters, digits, `.`, `_` and `-`");
-            reading.mistake(section.path("cluster"), message);
+            section.mistake(&CLUSTER, message, reading);
         }
         Some(name) if RESERVED_CLUSTERS.contains(&name) => {
             let message = format!("`{name}` is what status and metrics call those without a name; choose another");
-            reading.mistake(section.path("cluster"), message);
+            section.mistake(&CLUSTER, message, reading);
         }
         Some(name) if !seen.insert(name) => {
-            reading.mistake(section.path("cluster"), format!("`{name}` stands here twice; each cluster has one entry"));
+            section.mistake(&CLUSTER, format!("`{name}` stands here twice; each cluster has one entry"), reading);
         }
         Some(_) => {}
     }
@@ -89,13 +229,13 @@ pub(super) fn read_admin(
     registry: Option<&RegistryPort>,
     reading: &mut Reading<'_>,
 ) -> Option<AdminPort> {
-    let mut section = top.section_or_empty("admin", reading)?;
-    let listen = section.address("listen", ADMIN_LISTEN, reading);
+    let mut section = top.nested_or_empty(&ADMIN, reading)?;
+    let listen = section.address(&ADMIN_LISTEN, reading);
     if let Some(registry) = registry
         && collide(registry.listen, listen)
     {
         let message = format!("{listen} and the registry's {} are the same port; choose another", registry.listen);
-        reading.mistake(section.path("listen"), message);
+        section.mistake(&ADMIN_LISTEN, message, reading);
     }
     section.finish(reading);
     Some(AdminPort { listen })
@@ -108,21 +248,19 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 pub(super) fn read_front(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Front> {
-    let mut section = top.section_or_empty("front", reading)?;
-    let millis = Duration::from_millis;
-    // A policy server's limit of 2 s is counted in ticks of a second, so an evaluation has 1 s in the worst case, and
-    // its look-ups queue behind one lock. With half of it for all waiting, the other half is left for the calls
-    // themselves. A limit that is overrun is a refused admission in protect mode.
-    let wait = section.duration("wait", millis(400), millis(0)..=millis(10_000), reading);
-    let budget = section.duration("budget", millis(500), millis(0)..=millis(60_000), reading);
-    let budget_window = section.duration("budgetWindow", millis(30_000), millis(1_000)..=millis(3_600_000), reading);
-    let cache_for = section.duration("cacheFor", millis(30_000), millis(0)..=millis(600_000), reading);
-    if wait > budget {
-        reading.mistake(section.path("wait"), "must not be longer than budget, which it is taken from");
+    let mut section = top.nested_or_empty(&FRONT, reading)?;
+    let front = Front {
+        wait: section.duration(&WAIT, reading),
+        budget: section.duration(&BUDGET, reading),
+        budget_window: section.duration(&BUDGET_WINDOW, reading),
+        cache_for: section.duration(&CACHE_FOR, reading),
+    };
+    if front.wait > front.budget {
+        section.mistake(&WAIT, "must not be longer than budget, which it is taken from", reading);
     }
-    if budget > budget_window {
-        reading.mistake(section.path("budget"), "must not be longer than budgetWindow, the time in which it refills");
+    if front.budget > front.budget_window {
+        section.mistake(&BUDGET, "must not be longer than budgetWindow, the time in which it refills", reading);
     }
     section.finish(reading);
-    Some(Front { wait, budget, budget_window, cache_for })
+    Some(front)
 }

@@ -3,13 +3,32 @@
 use std::collections::BTreeMap;
 
 use harbor_warmer_protocol::{Platform, Platforms, TargetName};
+use harbor_warmer_settings::policy::RULE;
+use harbor_warmer_settings::{Absent, List, Setting, Texts, format};
 use harbor_warmer_workload::RuleSet;
 use serde_json::Value;
 
-use super::harbors::written_projects;
+use super::harbors::{HARBORS, written_projects};
 use super::section::{Reading, Section};
-use super::targets::unknown_harbor;
+use super::targets::{TARGETS, unknown_harbor};
 use crate::config::Target;
+
+pub(super) static RULES: Setting<List> = Setting {
+    key: "rules",
+    absent: Absent::Default,
+    meaning: "Which image is where in Harbor, for `pinned` and for `warm` and `plan` on the command line. The same list \
+              as in the policy's settings; the names in it are those under `harbors` and `targets`.",
+    example: "",
+    kind: List { group: &RULE, least: 0 },
+};
+
+pub(super) static PLATFORMS: Setting<Texts> = Setting {
+    key: "platforms",
+    absent: Absent::Default,
+    meaning: "The platforms that `warm` and `plan` on the command line ask for.",
+    example: "[linux/amd64, linux/arm64]",
+    kind: Texts { format: &format::PLATFORM, least: 1, default: &["linux/amd64"] },
+};
 
 /// Reads the rules, and holds the names in them against the rest of the configuration.
 pub(super) fn read_rules(
@@ -19,9 +38,9 @@ pub(super) fn read_rules(
     reading: &mut Reading<'_>,
 ) -> Option<RuleSet> {
     static NO_RULES: Value = Value::Array(Vec::new());
-    let value = top.get("rules").unwrap_or(&NO_RULES);
-    let written_harbors = top.get("harbors").unwrap_or(&Value::Null);
-    let written_targets = top.get("targets").unwrap_or(&Value::Null);
+    let value = top.get(&RULES).unwrap_or(&NO_RULES);
+    let written_harbors = top.get(&HARBORS).unwrap_or(&Value::Null);
+    let written_targets = top.get(&TARGETS).unwrap_or(&Value::Null);
     for (index, rule) in value.as_array().into_iter().flatten().enumerate() {
         let path = |key: &str| format!("rules[{index}].{key}");
         let text = |key: &str| rule.get(key).and_then(Value::as_str);
@@ -77,19 +96,15 @@ fn check_target(
     }
 }
 
-/// Without the key `linux/amd64`.
 pub(super) fn read_platforms(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Platforms> {
-    let list: Vec<Platform> = match top.get("platforms") {
-        None => "linux/amd64".parse().into_iter().collect(),
-        Some(_) => top.parsed_list("platforms", reading)?,
-    };
-    let written = top.get("platforms").and_then(Value::as_array).map(Vec::len);
+    let list: Vec<Platform> = top.parsed_list(&PLATFORMS, reading)?;
+    let written = top.get(&PLATFORMS).and_then(Value::as_array).map(Vec::len);
     match Platforms::new(list) {
         Ok(platforms) => Some(platforms),
         Err(error) => {
             // A list of nothing but mistakes has been told already.
             if written == Some(0) {
-                reading.mistake(top.path("platforms"), error.to_string());
+                top.mistake(&PLATFORMS, error.to_string(), reading);
             }
             None
         }

@@ -1,21 +1,22 @@
-//! One map of the document, read key by key.
+//! One map of the document, read key by key, as its settings are described.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use harbor_warmer_settings::{
+    Absent, Address, Choice, Count, File, Flag, Group, Kind, List, Named, Nested, Setting, Span, Text, Texts,
+    duration_text, parse_duration,
+};
 use harbor_warmer_workload::{Fields, Mistake};
 use serde_json::{Map, Value};
 
-use crate::config::duration::{duration_text, parse_duration};
-
 /// A section that isn't written has every default.
-pub(super) static EMPTY_MAP: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+static EMPTY_MAP: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 /// What a reader needs besides the section: where relative files start, and the list of mistakes.
 #[derive(Debug)]
@@ -30,17 +31,17 @@ impl Reading<'_> {
     }
 }
 
-/// [`Fields`] with what only a configuration has: durations, counts, addresses, files, names that the user chooses,
-/// and a suggestion for a key that is nearly right.
+/// [`Fields`] by their descriptions, with what only a configuration has: durations, counts, addresses, files, names
+/// that the user chooses, and a suggestion for a key that is nearly right.
 pub(super) struct Section<'a> {
     fields: Fields<'a>,
     object: &'a Map<String, Value>,
-    known: BTreeSet<&'static str>,
+    group: &'static Group,
     hidden: BTreeSet<&'static str>,
 }
 
 /// A value under a name that the user chose.
-pub(super) struct Named<'a, N> {
+pub(super) struct Entry<'a, N> {
     pub(super) name: N,
     pub(super) path: String,
     pub(super) value: &'a Value,
@@ -48,119 +49,144 @@ pub(super) struct Named<'a, N> {
 
 impl<'a> Section<'a> {
     /// The map that stands at `path`; `""` is the top.
-    pub(super) fn of(value: &'a Value, path: impl Into<String>, reading: &mut Reading<'_>) -> Option<Self> {
+    pub(super) fn of(
+        value: &'a Value,
+        path: impl Into<String>,
+        group: &'static Group,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let fields = Fields::of(value, path, &mut reading.mistakes)?;
         let object = value.as_object()?;
-        Some(Self { fields, object, known: BTreeSet::new(), hidden: BTreeSet::new() })
+        Some(Self { fields, object, group, hidden: BTreeSet::new() })
     }
 
     /// The path of one of its keys.
-    pub(super) fn path(&self, key: &str) -> String {
-        self.fields.path(key)
+    pub(super) fn path<K: Kind + ?Sized>(&self, setting: &Setting<K>) -> String {
+        self.fields.path(setting.key)
+    }
+
+    /// Notes what is wrong with a key.
+    pub(super) fn mistake<K: Kind + ?Sized>(
+        &self,
+        setting: &Setting<K>,
+        message: impl Into<String>,
+        reading: &mut Reading<'_>,
+    ) {
+        reading.mistake(self.path(setting), message);
     }
 
     /// What stands under a key; `null` counts as nothing.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.insert(key);
-        self.fields.get(key)
+    pub(super) fn get<K: Kind + ?Sized>(&mut self, setting: &Setting<K>) -> Option<&'a Value> {
+        self.fields.get(setting.key)
     }
 
-    /// Makes a key known that is never suggested: it exists to be refused, or for tests.
-    pub(super) fn get_hidden(&mut self, key: &'static str) -> Option<&'a Value> {
+    /// What stands under a key that isn't described: it exists to be refused, or for tests.
+    pub(super) fn get_hidden(&mut self, key: &'static str) -> Option<(String, &'a Value)> {
         self.hidden.insert(key);
-        self.fields.get(key)
-    }
-
-    /// Notes that a key has to be there.
-    pub(super) fn missing(&self, key: &str, advice: &str, reading: &mut Reading<'_>) {
-        reading.mistake(self.path(key), format!("is missing; {advice}"));
+        Some((self.fields.path(key), self.fields.get(key)?))
     }
 
     /// The map under a key.
-    pub(super) fn section(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Self> {
-        let value = self.get(key)?;
-        Self::of(value, self.path(key), reading)
+    pub(super) fn nested(&mut self, setting: &Setting<Nested>, reading: &mut Reading<'_>) -> Option<Self> {
+        let value = self.get(setting)?;
+        Self::of(value, self.path(setting), setting.kind.group, reading)
     }
 
     /// The map under a key, or an empty one, so that defaults have one place.
-    pub(super) fn section_or_empty(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Self> {
-        let value = self.get(key).unwrap_or(&EMPTY_MAP);
-        Self::of(value, self.path(key), reading)
+    pub(super) fn nested_or_empty(&mut self, setting: &Setting<Nested>, reading: &mut Reading<'_>) -> Option<Self> {
+        let value = self.get(setting).unwrap_or(&EMPTY_MAP);
+        Self::of(value, self.path(setting), setting.kind.group, reading)
     }
 
-    /// A text.
-    pub(super) fn text(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<&'a str> {
-        self.known.insert(key);
-        self.fields.text(key, &mut reading.mistakes)
+    /// A text, or its default.
+    pub(super) fn text(&mut self, setting: &Setting<Text>, reading: &mut Reading<'_>) -> Option<&'a str> {
+        if self.get(setting).is_none() {
+            return setting.kind.default;
+        }
+        self.fields.text(setting.key, &mut reading.mistakes)
     }
 
     /// A text that is read as a `T`.
-    pub(super) fn parsed<T>(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<T>
+    pub(super) fn parsed<T>(&mut self, setting: &Setting<Text>, reading: &mut Reading<'_>) -> Option<T>
     where
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.known.insert(key);
-        self.fields.parsed(key, &mut reading.mistakes)
+        self.fields.parsed(setting.key, &mut reading.mistakes)
     }
 
-    /// A list of texts, each read as a `T`.
-    pub(super) fn parsed_list<T>(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Vec<T>>
+    /// A list of texts, each read as a `T`, or its default.
+    pub(super) fn parsed_list<T>(&mut self, setting: &Setting<Texts>, reading: &mut Reading<'_>) -> Option<Vec<T>>
     where
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.known.insert(key);
-        self.fields.parsed_list(key, &mut reading.mistakes)
+        if self.get(setting).is_none() {
+            return setting.kind.default.iter().map(|text| text.parse().ok()).collect();
+        }
+        self.fields.parsed_list(setting.key, &mut reading.mistakes)
     }
 
-    /// A list.
-    pub(super) fn list(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<&'a [Value]> {
-        self.known.insert(key);
-        self.fields.list(key, &mut reading.mistakes)
+    /// A list of texts, as they stand there.
+    pub(super) fn texts(&mut self, setting: &Setting<Texts>, reading: &mut Reading<'_>) -> &'a [Value] {
+        self.fields.list(setting.key, &mut reading.mistakes).unwrap_or_default()
     }
 
-    /// `true` or `false`; without the key `false`.
-    pub(super) fn flag(&mut self, key: &'static str, reading: &mut Reading<'_>) -> bool {
-        self.known.insert(key);
-        self.fields.boolean(key, &mut reading.mistakes).unwrap_or(false)
+    /// The maps of a list, each with its index.
+    pub(super) fn list(&mut self, setting: &Setting<List>, reading: &mut Reading<'_>) -> Vec<Self> {
+        let path = self.path(setting);
+        let values = self.fields.list(setting.key, &mut reading.mistakes).unwrap_or_default();
+        let sections = values.iter().enumerate();
+        sections.filter_map(|(index, v)| Self::of(v, format!("{path}[{index}]"), setting.kind.group, reading)).collect()
     }
 
-    /// `true`, `false`, or nothing.
-    pub(super) fn boolean(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<bool> {
-        self.known.insert(key);
-        self.fields.boolean(key, &mut reading.mistakes)
+    /// `true` or `false`, or its default.
+    pub(super) fn flag(&mut self, setting: &Setting<Flag>, reading: &mut Reading<'_>) -> bool {
+        self.written_flag(setting, reading).unwrap_or(setting.kind.default)
     }
 
-    /// A whole number within bounds.
-    pub(super) fn count(
+    /// `true`, `false`, or nothing, where what holds then depends on other settings.
+    pub(super) fn written_flag(&mut self, setting: &Setting<Flag>, reading: &mut Reading<'_>) -> Option<bool> {
+        self.fields.boolean(setting.key, &mut reading.mistakes)
+    }
+
+    /// One of several words; the first without the key.
+    pub(super) fn choice<T: Copy + Sync>(
         &mut self,
-        key: &'static str,
-        default: usize,
-        bounds: RangeInclusive<usize>,
+        setting: &Setting<Choice<T>>,
         reading: &mut Reading<'_>,
-    ) -> usize {
-        let Some(value) = self.get(key) else { return default };
+    ) -> Option<T> {
+        let options = setting.kind.options;
+        if self.get(setting).is_none() {
+            return options.first().map(|(_, default)| *default);
+        }
+        let text = self.fields.text(setting.key, &mut reading.mistakes)?;
+        let option = options.iter().find(|(word, _)| *word == text);
+        if option.is_none() {
+            self.mistake(setting, format!("`{text}`: {}", setting.kind.advice), reading);
+        }
+        option.map(|(_, stands_for)| *stands_for)
+    }
+
+    /// A whole number within bounds, or its default.
+    pub(super) fn count(&mut self, setting: &Setting<Count>, reading: &mut Reading<'_>) -> usize {
+        let Count { default, bounds } = &setting.kind;
+        let Some(value) = self.get(setting) else { return *default };
         match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
             Some(number) if bounds.contains(&number) => number,
             _ => {
                 let message =
                     format!("`{}`: write a whole number between {} and {}", plain(value), bounds.start(), bounds.end());
-                reading.mistake(self.path(key), message);
-                default
+                self.mistake(setting, message, reading);
+                *default
             }
         }
     }
 
-    /// A duration within bounds.
-    pub(super) fn duration(
-        &mut self,
-        key: &'static str,
-        default: Duration,
-        bounds: RangeInclusive<Duration>,
-        reading: &mut Reading<'_>,
-    ) -> Duration {
-        let Some(value) = self.get(key) else { return default };
+    /// A duration within bounds, or its default.
+    pub(super) fn duration(&mut self, setting: &Setting<Span>, reading: &mut Reading<'_>) -> Duration {
+        let Span { default, bounds } = &setting.kind;
+        let Some(value) = self.get(setting) else { return *default };
         let message = match value.as_str().map(parse_duration) {
             Some(Ok(duration)) if bounds.contains(&duration) => return duration,
             Some(Ok(_)) => format!(
@@ -173,13 +199,14 @@ impl<'a> Section<'a> {
             None if value.is_number() => format!("`{0}` has no unit; write {0}s for seconds", plain(value)),
             None => "must be a duration, such as 500ms, 10m or 1h30m".to_owned(),
         };
-        reading.mistake(self.path(key), message);
-        default
+        self.mistake(setting, message, reading);
+        *default
     }
 
-    /// An address to listen on.
-    pub(super) fn address(&mut self, key: &'static str, default: SocketAddr, reading: &mut Reading<'_>) -> SocketAddr {
-        let Some(value) = self.get(key) else { return default };
+    /// An address to listen on, or its default.
+    pub(super) fn address(&mut self, setting: &Setting<Address>, reading: &mut Reading<'_>) -> SocketAddr {
+        let default = setting.kind.default;
+        let Some(value) = self.get(setting) else { return default };
         let text = plain(value);
         if let Ok(address) = text.parse() {
             return address;
@@ -189,65 +216,73 @@ impl<'a> Section<'a> {
             Ok(port) => format!("write 0.0.0.0:{port} for every interface, or 127.0.0.1:{port} for this machine alone"),
             Err(_) => format!("write an IP address and a port, such as {default}; [::]:{} for IPv6", default.port()),
         };
-        reading.mistake(self.path(key), format!("`{text}`: {advice}"));
+        self.mistake(setting, format!("`{text}`: {advice}"), reading);
         default
     }
 
     /// The path of a file that can be read now. A relative one starts at the configuration's directory.
-    pub(super) fn file(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<ReadFile> {
-        let text = self.text(key, reading)?;
+    pub(super) fn file(&mut self, setting: &Setting<File>, reading: &mut Reading<'_>) -> Option<ReadFile> {
+        let text = self.fields.text(setting.key, &mut reading.mistakes)?;
         if text.is_empty() {
-            reading.mistake(self.path(key), "must not be empty; write the path of a file");
+            self.mistake(setting, "must not be empty; write the path of a file", reading);
             return None;
         }
         let path = reading.directory.join(text);
         match std::fs::read(&path) {
             Ok(bytes) => Some(ReadFile { path, bytes }),
             Err(error) => {
-                reading.mistake(self.path(key), format!("can't read {}: {error}", path.display()));
+                self.mistake(setting, format!("can't read {}: {error}", path.display()), reading);
                 None
             }
         }
     }
 
     /// What stands under names that the user chose. A name that can't be one is a mistake.
-    pub(super) fn named<N>(
-        &mut self,
-        key: &'static str,
-        what: &str,
-        reading: &mut Reading<'_>,
-    ) -> Option<Vec<Named<'a, N>>>
+    pub(super) fn named<N>(&mut self, setting: &Setting<Named>, reading: &mut Reading<'_>) -> Vec<Entry<'a, N>>
     where
         N: FromStr,
         N::Err: fmt::Display,
     {
-        let value = self.get(key)?;
-        let path = self.path(key);
+        let Some(value) = self.get(setting) else { return Vec::new() };
+        let path = self.path(setting);
+        let what = setting.kind.what;
         let Some(object) = value.as_object() else {
             reading.mistake(path, format!("must be a map from the {what}'s name to its settings"));
-            return None;
+            return Vec::new();
         };
-        let mut named = Vec::new();
+        if object.len() < setting.kind.least {
+            reading.mistake(&path, format!("is empty; name at least one {what}"));
+        }
+        let mut entries = Vec::new();
         for (name, value) in object {
             let path = format!("{path}.{name}");
+            let value = if value.is_null() && setting.kind.bare { &EMPTY_MAP } else { value };
             match name.parse() {
-                Ok(name) => named.push(Named { name, path, value }),
+                Ok(name) => entries.push(Entry { name, path, value }),
                 Err(error) => reading.mistake(path, format!("the {what}'s name {error}")),
             }
         }
-        Some(named)
+        entries
     }
 
-    /// Ends the reading: every key that nobody asked for is a mistake.
+    /// Ends the reading: a key that isn't described is a mistake, and so is one that is missing.
     pub(super) fn finish(self, reading: &mut Reading<'_>) {
+        for setting in self.group.settings {
+            if let Absent::Required(advice) = setting.absent
+                && self.object.get(setting.key).is_none_or(Value::is_null)
+            {
+                self.mistake(setting, format!("is missing; {advice}"), reading);
+            }
+        }
+        let known: BTreeSet<_> = self.group.keys().collect();
         for key in self.object.keys() {
-            if self.known.contains(key.as_str()) || self.hidden.contains(key.as_str()) {
+            if known.contains(key.as_str()) || self.hidden.contains(key.as_str()) {
                 continue;
             }
-            let message = match nearest(key, &self.known) {
+            let message = match nearest(key, &known) {
                 Some(known) => format!("unknown key; did you mean `{known}`?"),
                 None => {
-                    let known: Vec<_> = self.known.iter().copied().collect();
+                    let known: Vec<_> = known.iter().copied().collect();
                     format!("unknown key; the keys here are {}", known.join(", "))
                 }
             };
