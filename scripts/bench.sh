@@ -14,13 +14,12 @@ export CARGO_TARGET_DIR=$target_dir
 
 scripts/require.sh wasm-target curl
 
-# Ready to link a static binary: Rust's libraries and a C compiler for SQLite and ring.
-static_target=$(uname -m)-unknown-linux-musl
+# The binary that is shipped, where a C compiler for it can be had.
+machine=$(uname -m)
+architecture=${machine/x86_64/amd64}
+architecture=${architecture/aarch64/arm64}
 can_link_statically() {
-    if ! [ -d "$(rustc --print target-libdir --target "$static_target")" ]; then
-        command -v rustup >/dev/null && rustup target add "$static_target" || return 1
-    fi
-    command -v musl-gcc >/dev/null && return
+    command -v cargo-zigbuild >/dev/null || command -v musl-gcc >/dev/null && return
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends musl-tools >&2
 }
@@ -30,8 +29,8 @@ build() { nice cargo build --quiet --locked "$@"; }
 
 if can_link_statically; then
     linkage=static
-    build --release -p harbor-warmer --target "$static_target"
-    warmer=$target_dir/$static_target/release/harbor-warmer
+    nice scripts/build-warmer.sh "$architecture" "$target_dir/dist"
+    warmer=$target_dir/dist/harbor-warmer-$architecture
 else
     linkage="dynamic (no musl-gcc here)"
     build --release -p harbor-warmer

@@ -19,19 +19,37 @@ const STREAMS: u64 = 4;
 const LAYERS: usize = 8;
 const LAYER_BYTES: u64 = 16_000_000;
 
+/// A link of 1 Gbit/s, shared by the streams.
+const LINK_BYTES_PER_SECOND: u64 = 125_000_000;
+
 /// The warmer's counter of bytes of blobs.
 const BYTES_READ: &str = "harbor_warmer_blob_read_bytes_total";
 
 /// No image here takes longer to drain.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Over a link as a site has between Harbor and whoever reads from it.
+pub(crate) async fn over_a_link(program: &Path, simulator_program: &Path) -> anyhow::Result<Vec<Row>> {
+    beside_curl(program, simulator_program, "over 1 Gbit/s", Some(LINK_BYTES_PER_SECOND / STREAMS)).await
+}
+
+/// As fast as the machine copies: whoever needs more of the processor for a byte is slower. `curl` checks no digest.
+pub(crate) async fn within_the_machine(program: &Path, simulator_program: &Path) -> anyhow::Result<Vec<Row>> {
+    beside_curl(program, simulator_program, "without a link", None).await
+}
+
 /// Turn by turn, each an image of its own of the same size; the median of the ratios.
-pub(crate) async fn beside_curl(program: &Path, simulator_program: &Path) -> anyhow::Result<Vec<Row>> {
+async fn beside_curl(
+    program: &Path,
+    simulator_program: &Path,
+    way: &str,
+    stream_bytes_per_second: Option<u64>,
+) -> anyhow::Result<Vec<Row>> {
     let layers = vec![LAYER_BYTES.to_string(); LAYERS].join(",");
     let images: Vec<_> = (0..=ROUNDS)
         .flat_map(|round| ["curl", "drain"].map(|reader| format!("{reader}-{round}:1=linux/amd64@{layers}")))
         .collect();
-    let (_simulator, harbor) = simulator(simulator_program, &images, None).await?;
+    let (_simulator, harbor) = simulator(simulator_program, &images, stream_bytes_per_second).await?;
     let front = Front::start(harbor, None).await?;
     let keys = format!("    concurrency: {{initial: {STREAMS}, max: {STREAMS}}}\n");
     let settings = Settings { harbor: &format!("http://{}", front.address), harbor_keys: &keys, registry_keys: "" };
@@ -52,7 +70,7 @@ pub(crate) async fn beside_curl(program: &Path, simulator_program: &Path) -> any
     let megabytes = LAYER_BYTES * LAYERS as u64 / 1_000_000;
     let seen = format!("{ratio:.2} ({:.2} s, curl {:.2} s)", median(by_drain), median(by_curl));
     Ok(vec![Row::new(
-        format!("`drain` beside `curl -Z`, {megabytes} MB, {STREAMS} streams"),
+        format!("`drain` beside `curl -Z`, {megabytes} MB in {STREAMS} streams, {way}"),
         "≤ 1.05",
         seen,
         ratio <= 1.05,

@@ -68,7 +68,8 @@ async fn main() -> anyhow::Result<()> {
     table.measure("hand-offs by new connections", hand_offs::as_a_policy_server(&arguments.warmer, duration).await);
     table.measure("memory, idle", memory::idle(&arguments.warmer).await);
     table.measure("memory, draining", memory::draining(&arguments.warmer, &arguments.simulator).await);
-    table.measure("drain", drain::beside_curl(&arguments.warmer, &arguments.simulator).await);
+    table.measure("drain", drain::over_a_link(&arguments.warmer, &arguments.simulator).await);
+    table.measure("drain", drain::within_the_machine(&arguments.warmer, &arguments.simulator).await);
 
     println!("\n{}\n\n{}", table.markdown(), Machine::read().context("failed to look at the machine")?);
     Ok(())
