@@ -156,6 +156,43 @@ def config_map_name(rendered_documents):
     return find(rendered_documents, "StatefulSet")["metadata"]["name"]
 
 
+class Veradco(Case):
+    """What `harbor-warmer import-veradco` prints is taken by the chart, and what that renders by its readers."""
+
+    KNOWN = ("--username", "robot_pull", "--project", "proxy_docker.io")
+
+    def imported(self, name, *known):
+        file = ROOT / f"test_data/veradco/{name}.yaml"
+        process = subprocess.run([HARBOR_WARMER, "import-veradco", str(file), *known], capture_output=True, text=True)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        return yaml.safe_load(process.stdout)
+
+    def test_every_example_of_veradcos_documents_is_taken_over(self):
+        for name in ("plugin", "veradco_conf", "config_map"):
+            with self.subTest(file=name), Cluster() as cluster, tempfile.TemporaryDirectory() as directory:
+                made = documents(chart.render(self.imported(name, *self.KNOWN), cluster=cluster))
+                config = chart.lay_out(made, pathlib.Path(directory), "harbor.registry.mine.io")
+                check = subprocess.run([HARBOR_WARMER, "check", "--offline", "--config", str(config)], capture_output=True, text=True)
+                self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+                # The demos have `dryRun: true`, and a dry run stays one.
+                self.assertEqual(has(made, "ClusterAdmissionPolicy"), name == "plugin")
+
+    def test_the_policy_hands_over_what_the_plugin_would_have_asked_for(self):
+        with Cluster() as cluster:
+            made = documents(chart.render(self.imported("plugin", *self.KNOWN), cluster=cluster))
+        settings = find(made, "ClusterAdmissionPolicy")["spec"]["settings"]
+        request, session = ROOT / "test_data/request_pod_veradco.json", ROOT / "test_data/session_veradco.yml"
+        arguments = ["run", POLICY_WASM, "--request-path", str(request), "--settings-json", json.dumps(settings)]
+        arguments += ["--allow-context-aware", "--replay-host-capabilities-interactions", str(session)]
+        process = subprocess.run([POLICY_HOST, *arguments], capture_output=True, text=True)
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertEqual(json.loads(process.stdout)["auditAnnotations"], {"announced": "1", "images": "1"})
+
+    def test_what_has_to_be_filled_in_is_refused_by_name(self):
+        self.assert_refused(self.imported("plugin", "--username", "robot_pull"), "projects")
+        self.assert_refused(self.imported("plugin", "--project", "proxy_docker.io"), "username")
+
+
 class Promises(Case):
     """What must hold whatever the values say."""
 

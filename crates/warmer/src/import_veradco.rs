@@ -56,22 +56,30 @@ pub enum ImportError {
     Rules(Vec<Mistake>),
 }
 
-/// Turns a configuration of Veradco into values of the chart: YAML with comments. `projects` are the proxy-cache
-/// projects to allow besides those that the configuration names itself.
+/// What no configuration of Veradco says, but whoever imports it knows.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The value of the environment variable `hUSER`.
+    pub username: Option<String>,
+    /// The proxy-cache projects to allow besides those that the configuration names itself.
+    pub projects: Vec<String>,
+}
+
+/// Turns a configuration of Veradco into values of the chart: YAML with comments.
 ///
 /// # Errors
 /// What is in the way; nothing is left out silently.
-pub fn import(text: &str, projects: &[String]) -> Result<String, ImportError> {
+pub fn import(text: &str, known: &Known) -> Result<String, ImportError> {
     let plugins = Plugin::all_in(text)?;
     let mut rules: Vec<ConvertedRule> = Vec::new();
     for entry in plugins.iter().flat_map(|plugin| &plugin.proxy_caches) {
         let index = rules.len();
         rules.push(convert(entry).map_err(|reason| ImportError::Entry { index, reason })?);
     }
-    let harbors = values::harbors(&rules, projects);
+    let harbors = values::harbors(&rules, &known.projects);
     let list = rules.iter().map(|rule| rule.value(values::name_of(&harbors, &rule.origin))).collect();
     let checked = RuleSet::from_value(&Value::Array(list)).map_err(ImportError::Rules)?;
-    Ok(values::print(&plugins, &rules, &harbors, &checked))
+    Ok(values::print(&plugins, &rules, &harbors, known.username.as_deref(), &checked))
 }
 
 fn sentences(mistakes: &[Mistake]) -> String {

@@ -194,7 +194,10 @@ pub struct ImportVeradcoArguments {
     /// The plugin's configuration, Veradco's own, or the ConfigMap with it
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// A proxy-cache project to allow, for rules that take the project from the image
+    /// The robot's name: the value of the environment variable hUSER
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// A proxy-cache project to allow, for rules that take the project from the image; may be repeated
     #[arg(long, value_name = "NAME")]
     pub project: Vec<String>,
 }

@@ -23,6 +23,7 @@ pub(super) struct Plugin {
 pub(super) struct Scope {
     name: String,
     configuration: String,
+    pub(super) operations: Option<String>,
     pub(super) namespaces: Option<String>,
     pub(super) labels: Option<serde_json::Value>,
     pub(super) annotations: Option<serde_json::Value>,

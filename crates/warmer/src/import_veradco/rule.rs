@@ -78,7 +78,8 @@ pub(super) fn convert(entry: &ProxyCache) -> Result<ConvertedRule, String> {
     let tag = template(url.reference, "tag");
     let pattern = name_groups(&entry.regex_url, &names);
 
-    if !entry.regex_url.starts_with('^') || !entry.regex_url.trim_end_matches(')').ends_with('$') {
+    let (start, end) = (entry.regex_url.trim_start_matches('('), entry.regex_url.trim_end_matches(')'));
+    if !start.starts_with('^') || !end.ends_with('$') {
         notes.push("Veradco kept what the pattern doesn't match around the URL; here only the groups count".to_owned());
     }
     if entry.replacement_arch.is_empty() {

@@ -12,6 +12,11 @@ pub(super) fn policy_lines(scope: &Scope) -> Vec<String> {
         );
         lines.push("  create: false".to_owned());
     }
+    if let Some(operations) =
+        scope.operations.as_deref().filter(|text| !matches!(*text, "CREATE|UPDATE" | "UPDATE|CREATE"))
+    {
+        lines.push(format!("  # operations was {operations:?}; the policy sees what is created or updated."));
+    }
     if let Some(namespaces) = &scope.namespaces {
         lines.extend(namespace_lines(namespaces));
     }

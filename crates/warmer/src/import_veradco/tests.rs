@@ -4,59 +4,19 @@ use harbor_warmer_workload::{Mapping, Reference, RuleSet};
 use rstest::rstest;
 use serde_json::Value;
 
-use super::{ImportError, import};
+use super::{ImportError, Known, import};
 
 /// The plugin's README, "Plugin configuration".
-const README: &str = r#"
-maxNumberOfParallelJobs: 2
-proxyCaches:
-- regexURL: "^.*amazonaws.com/(proxy_[^:/]+)/([^:]+):(.+$)"
-  replacementOCI: "https://harbor.registry.mine.io/v2/$1/$2/manifests/$3"
-  replacementArch: "https://harbor.registry.mine.io/v2/$1/$2/manifests/ARCHDIGEST"
-  targetArch: "amd64"
-  targetOS: "linux"
-"#;
+const README: &str = include_str!("../../../../test_data/veradco/plugin.yaml");
 
 /// The plugin in docker/standalone/veradco_conf.yaml and the demos, with a plugin of another kind before it.
-const VERADCO_CONF: &str = r#"
-plugins:
-- name: "Generic"
-  path: "/app/plugins/built-in-generic.so"
-  kinds: "(?i)^(Pod|Secret)$"
-  operations: "CREATE|DELETE|UPDATE|CONNECT"
-  namespaces: "(!~)kube-system|kube-public"
-  dryRun: true
-  configuration: |
-    This plugin does not have configuration
-  scope: "Validating"
-- name: "HarborProxyCachePopulator"
-  path: "/app/plugins/built-in-harbor_proxy_cache_populator.so"
-  kinds: "(?i)^Pod$"
-  operations: "CREATE|UPDATE"
-  namespaces: ".*"
-  dryRun: true
-  configuration: |
-    maxNumberOfParallelJobs: 2
-    proxyCaches:
-    - regexURL: "(^.+$)"
-      replacementOCI: "https://harbor.registry.mine.io/v2/pxcache/$1/manifests/sha256"
-      replacementArch: "https://harbor.registry.mine.io/v2/pxcache/$1/manifests/ARCHDIGEST"
-      targetArch: "amd64"
-      targetOS: "linux"
-  scope: "Validating"
-"#;
+const VERADCO_CONF: &str = include_str!("../../../../test_data/veradco/veradco_conf.yaml");
+
+/// The same in a ConfigMap, as kustomize/demo/veradco_conf.yaml has it.
+const CONFIG_MAP: &str = include_str!("../../../../test_data/veradco/config_map.yaml");
 
 /// The other plugin's README.
-const IMPLICIT: &str = r#"
-plugins:
-- name: "implicit_proxy_cache_populator"
-  configuration: |
-    maxNumberOfParallelJobs: 2
-    proxyCaches:
-    - patternEcrProxyCache: "(^[0-9]+\\.dkr\\.ecr\\.[^.]+\\.amazonaws.com)/(proxy_)([^/]+)/([^:]+):?(.*)$"
-      platform: "linux/amd64"
-      region: "eu-central-1"
-"#;
+const IMPLICIT: &str = include_str!("../../../../test_data/veradco/implicit.yaml");
 
 fn entry(regex: &str, replacement: &str) -> String {
     format!("proxyCaches:\n- regexURL: '{regex}'\n  replacementOCI: '{replacement}'\n")
@@ -64,7 +24,7 @@ fn entry(regex: &str, replacement: &str) -> String {
 
 #[track_caller]
 fn values(text: &str) -> Value {
-    let printed = import(text, &[]).unwrap();
+    let printed = import(text, &Known::default()).unwrap();
     serde_saphyr::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"))
 }
 
@@ -75,12 +35,6 @@ fn place(values: &Value, image: &str) -> Option<String> {
         Mapping::Mapped(mapped) => Some(mapped.image.to_string()),
         _ => None,
     }
-}
-
-/// A ConfigMap as kustomize/demo/veradco_conf.yaml has it.
-fn config_map() -> String {
-    let indented: String = VERADCO_CONF.lines().map(|line| format!("    {line}\n")).collect();
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: veradco\ndata:\n  veradco.yaml: |\n{indented}")
 }
 
 #[test]
@@ -100,11 +54,12 @@ fn the_readmes_example_goes_where_it_went() {
 
 #[test]
 fn comments_stand_beside_what_they_are_about() {
-    let printed = import(README, &["proxy_docker.io".to_owned()]).unwrap();
+    let known = Known { projects: vec!["proxy_docker.io".to_owned()], ..Known::default() };
+    let printed = import(README, &known).unwrap();
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
 
     for (comment, next) in [
-        ("# The value of hUSER. The chart refuses an empty one.", "username: \"\""),
+        ("# The value of hUSER; `--username NAME` fills it in. The chart refuses an empty one.", "username: \"\""),
         ("# A rule takes the project from the image: add every proxy-cache project that it may name.", "projects:"),
         ("# One list for all rules.", "platforms: [\"linux/amd64\"]"),
     ] {
@@ -116,10 +71,10 @@ fn comments_stand_beside_what_they_are_about() {
 }
 
 #[rstest]
-#[case::veradcos_configuration(VERADCO_CONF.to_owned())]
-#[case::a_config_map(config_map())]
-fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: String) {
-    let printed = import(&text, &[]).unwrap();
+#[case::veradcos_configuration(VERADCO_CONF)]
+#[case::a_config_map(CONFIG_MAP)]
+fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: &str) {
+    let printed = import(text, &Known::default()).unwrap();
 
     // The whole image, tag included, is no repository; Veradco asked Harbor for it all the same, and got a 404.
     assert!(printed.contains("is not warmed: rules[0] gives the repository `nginx:1.27`"), "{printed}");
@@ -130,7 +85,7 @@ fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: String) {
 
 #[test]
 fn the_other_plugin_is_told_apart() {
-    let error = import(IMPLICIT, &[]).unwrap_err();
+    let error = import(IMPLICIT, &Known::default()).unwrap_err();
     assert!(matches!(&error, ImportError::Implicit(name) if name == "implicit_proxy_cache_populator"), "{error}");
 }
 
@@ -154,6 +109,52 @@ fn several_harbors_have_a_name_each() {
     assert_eq!(values["rules"][1]["harbor"], "harbor-2");
 }
 
+#[test]
+fn what_is_known_besides_is_filled_in() {
+    let known = Known { username: Some("robot$veradco".to_owned()), projects: vec!["proxy_docker.io".to_owned()] };
+    let values: Value = serde_saphyr::from_str(&import(README, &known).unwrap()).unwrap();
+
+    let harbor = &values["harbors"]["main"];
+    assert_eq!(harbor["credentials"]["username"], "robot$veradco");
+    assert_eq!(harbor["projects"], serde_json::json!({"proxy_docker.io": {}}));
+}
+
+#[rstest]
+#[case::both("CREATE|UPDATE", false)]
+#[case::the_other_way_round("UPDATE|CREATE", false)]
+#[case::one_of_the_two("CREATE", true)]
+#[case::more("CREATE|DELETE|UPDATE|CONNECT", true)]
+fn other_operations_are_told(#[case] operations: &str, #[case] told: bool) {
+    // Of the plugin that is imported, not of the one before it.
+    let text = VERADCO_CONF.replace("operations: \"CREATE|UPDATE\"", &format!("operations: \"{operations}\""));
+    let printed = import(&text, &Known::default()).unwrap();
+
+    let comment = format!("# operations was {operations:?}; the policy sees what is created or updated.");
+    assert_eq!(printed.contains(&comment), told, "{printed}");
+}
+
+#[rstest]
+#[case::bare("^x/(.+):(.+)$", false)]
+#[case::within_a_group("(^.+$)", false)]
+#[case::open_at_the_end("^x/(.+):(v[0-9]+)", true)]
+#[case::open_at_the_start("x/(.+):(.+)$", true)]
+fn a_pattern_that_leaves_something_out_is_told(#[case] regex: &str, #[case] told: bool) {
+    let printed = import(&entry(regex, "https://h.example/v2/p/$1/manifests/v1"), &Known::default()).unwrap();
+    assert_eq!(printed.contains("Veradco kept what the pattern doesn't match"), told, "{printed}");
+}
+
+#[test]
+fn the_documented_example_is_what_comes_out() {
+    let page = include_str!("../../../../docs/from-veradco.md");
+    let blocks: Vec<_> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [plugin, settings] = blocks.as_slice() else { panic!("two examples, not {}", blocks.len()) };
+    let settings: Value = serde_saphyr::from_str(settings).unwrap();
+
+    assert_eq!(*plugin, README);
+    let values = values(plugin);
+    assert_eq!((&values["rules"], &values["platforms"]), (&settings["rules"], &settings["platforms"]));
+}
+
 #[rstest]
 #[case::without_layers("", "read the index alone")]
 #[case::another_platform(
@@ -162,7 +163,8 @@ fn several_harbors_have_a_name_each() {
 )]
 #[case::another_place("  replacementArch: https://other.example/v2/p/$1/manifests/ARCHDIGEST\n", "names another place")]
 fn says_what_works_differently(#[case] more: &str, #[case] expected: &str) {
-    let printed = import(&(entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2") + more), &[]).unwrap();
+    let printed =
+        import(&(entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2") + more), &Known::default()).unwrap();
     assert!(printed.contains(expected), "{printed}");
 }
 
@@ -186,7 +188,7 @@ fn namespaces_become_a_selector_where_they_are_names(#[case] namespaces: &str, #
 #[case::no_registry_url("^(.+)$", "https://h.example/$1", "which is not https://HOST/v2/")]
 #[case::unknown_to_our_syntax(r"^\p{L}/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2", "rules[0].pattern")]
 fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &str, #[case] expected: &str) {
-    let error = import(&entry(regex, replacement), &[]).unwrap_err().to_string();
+    let error = import(&entry(regex, replacement), &Known::default()).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
 }
 
@@ -194,5 +196,5 @@ fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &st
 #[case::nothing_of_the_kind("harbors: {}\n")]
 #[case::a_plugin_of_another_kind("plugins: [{name: x, configuration: 'a: b'}]\n")]
 fn says_that_there_is_no_such_plugin(#[case] text: &str) {
-    assert!(matches!(import(text, &[]), Err(ImportError::NoPlugin)));
+    assert!(matches!(import(text, &Known::default()), Err(ImportError::NoPlugin)));
 }

@@ -24,7 +24,8 @@ const SAMPLES: [&str; 2] =
 
 const HEAD: &str = "\
 # Values of the chart harbor-warmer, made from a configuration of Veradco's plugin HarborProxyCachePopulator.
-# Each comment names something that works differently. Read them all, then:
+# Each comment names something that works differently. Read them all. While Veradco still runs, give it the environment
+# variable HARBORPCP_DEBUG, so that only one of the two asks Harbor (docs/from-veradco.md says why). Then:
 #   helm upgrade --install harbor-warmer oci://ghcr.io/harbor-warmer/charts/harbor-warmer -n kubewarden -f values.yaml
 ";
 
@@ -57,6 +58,7 @@ pub(super) fn print(
     plugins: &[Plugin],
     rules: &[ConvertedRule],
     harbors: &[HarborValues],
+    username: Option<&str>,
     checked: &RuleSet,
 ) -> String {
     let mut lines = vec![HEAD.to_owned()];
@@ -68,7 +70,7 @@ pub(super) fn print(
     }
     lines.push("harbors:".to_owned());
     for harbor in harbors {
-        print_harbor(harbor, &mut lines);
+        print_harbor(harbor, username.unwrap_or_default(), &mut lines);
     }
     lines.push(String::new());
     lines.push(
@@ -111,7 +113,7 @@ pub(super) fn print(
     lines.join("\n") + "\n"
 }
 
-fn print_harbor(harbor: &HarborValues, lines: &mut Vec<String>) {
+fn print_harbor(harbor: &HarborValues, username: &str, lines: &mut Vec<String>) {
     lines.push(format!("  {}:", harbor.name));
     lines.push(
         "    # Veradco accepted any certificate. Here it is checked: for an authority of your own add `caBundle`."
@@ -123,8 +125,11 @@ fn print_harbor(harbor: &HarborValues, lines: &mut Vec<String>) {
         lines.push("    allowHttp: true".to_owned());
     }
     lines.push("    credentials:".to_owned());
-    lines.push("      # The value of hUSER. The chart refuses an empty one.".to_owned());
-    lines.push("      username: \"\"".to_owned());
+    if username.is_empty() {
+        let comment = "      # The value of hUSER; `--username NAME` fills it in. The chart refuses an empty one.";
+        lines.push(comment.to_owned());
+    }
+    lines.push(format!("      username: {}", quoted(username)));
     lines.push("      # The Secret of Veradco's documentation; copy it into this release's namespace. The robot should also have".to_owned());
     lines.push("      # `artifact: read` and `tag: list`, so that Harbor can be asked what it has.".to_owned());
     lines.push("      existingSecret: {name: harbor, key: hPW}".to_owned());
