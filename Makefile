@@ -31,12 +31,13 @@ fmt: ## Check the formatting
 
 .PHONY: lint
 lint: ## Lints, documents and the crates that have to build for wasm
-	scripts/require.sh clippy wasm-target
+	scripts/require.sh clippy wasm-target pyyaml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo check --locked --target wasm32-wasip1 -p harbor-warmer-protocol -p harbor-warmer-workload
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --locked --no-deps --document-private-items --quiet
 	scripts/tidy.sh
 	scripts/check-versions.sh
+	scripts/artifacthub-pkg.py --check
 	scripts/check-workflows.sh
 
 .PHONY: unit-tests

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what a make target needs is there: installs it where that is possible, and says what to do where not.
 #
-#   scripts/require.sh wasm-target rustfmt clippy docker-registry skopeo bats jq curl
+#   scripts/require.sh wasm-target rustfmt clippy docker-registry skopeo bats jq curl pyyaml
 set -euo pipefail
 
 fail() {
@@ -30,18 +30,35 @@ require_component() {
 }
 
 updated=no
-require_package() {
-    local program=$1 package=$2
-    has "$program" && return
-    has apt-get || fail "$program is missing; install it with your package manager (Debian and Ubuntu: $package)"
-    [ "$(id -u)" = 0 ] || fail "$program is missing; run: sudo apt-get install $package"
+install_package() {
+    local missing=$1 package=$2
+    has apt-get || fail "$missing is missing; install it with your package manager (Debian and Ubuntu: $package)"
+    [ "$(id -u)" = 0 ] || fail "$missing is missing; run: sudo apt-get install $package"
     if [ "$updated" = no ]; then
-        apt-get update -q >&2 || fail "$program is missing, and apt-get can't reach its sources to install $package"
+        apt-get update -q >&2 || fail "$missing is missing, and apt-get can't reach its sources to install $package"
         updated=yes
     fi
     # Daemons that a package would start are not wanted: the tests start their own.
     DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -q -y --no-install-recommends "$package" >&2 ||
-        fail "$program is missing, and apt-get can't install $package; see its words above"
+        fail "$missing is missing, and apt-get can't install $package; see its words above"
+}
+
+require_package() {
+    has "$1" || install_package "$1" "$2"
+}
+
+has_pyyaml() {
+    python3 -c 'import yaml' 2>/dev/null
+}
+
+require_pyyaml() {
+    has python3 || fail "python3 is missing; install it with your package manager"
+    has_pyyaml && return
+    # Debian's package serves Debian's own interpreter and no other.
+    if [ "$(command -v python3)" = /usr/bin/python3 ]; then
+        install_package PyYAML python3-yaml
+    fi
+    has_pyyaml || fail "PyYAML is missing for $(command -v python3); run: python3 -m pip install PyYAML"
 }
 
 for need in "$@"; do
@@ -50,6 +67,7 @@ for need in "$@"; do
         rustfmt) require_component rustfmt fmt ;;
         clippy) require_component clippy clippy ;;
         docker-registry | skopeo | bats | jq | curl) require_package "$need" "$need" ;;
+        pyyaml) require_pyyaml ;;
         *) fail "$0 does not know what $need is" ;;
     esac
 done
