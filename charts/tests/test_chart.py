@@ -348,6 +348,24 @@ class Mistakes(Case):
             "rules[1].harbor: `elsewhere` is not under harbors",
         )
 
+    def test_a_harbor_and_its_projects_agree(self):
+        values = changed(
+            "replication",
+            harbors__eu__projects={"hub": {"resolveThrough": "hub-index"}, "hub-index": {"resolveThrough": "hub"}},
+            harbors__us__kind="distribution",
+            harbors__us__projects={"quay": {"keepWarm": True, "resolveThrough": "quay-index"}, "quay-index": {}},
+            harbors__us__concurrency={"initial": 33},
+            targets__us={"harbor": "us", "credentials": {"username": "a", "password": "b"}, "replication": {"own": "c"}},
+        )
+        self.assert_refused(
+            values,
+            "harbors.eu.projects.hub.resolveThrough: `hub-index` has a resolveThrough itself",
+            "harbors.us.projects.quay.resolveThrough: is for Harbor alone",
+            "harbors.us.projects.quay.keepWarm: is for Harbor alone",
+            "harbors.us.concurrency.initial: must not be larger than max",
+            "targets.us.harbor: `us` is of kind distribution",
+        )
+
     def test_joining_needs_an_address_and_a_password(self):
         self.assert_refused(changed("joining", warmer={"create": False}), "warmer.url is missing")
         self.assert_refused(changed("joining", cluster={"name": "edge"}), "cluster.password is missing")
@@ -360,6 +378,8 @@ class Mistakes(Case):
     def test_the_schema_refuses_what_check_would(self):
         rule = {"prefix": "docker.io/", "harbor": "main", "project": "dockerhub"}
         harbor = values_of("minimal")["harbors"]["main"]
+        target = {"harbor": "main", "credentials": {"username": "a", "password": "b"}, "replication": {"own": "c"}}
+        pem = values_of("everything")["tls"]["caBundle"]
         cases = {
             "unknown key": {"harbours": {}},
             "harbor without projects": {"harbors__main": {k: v for k, v in harbor.items() if k != "projects"}},
@@ -376,6 +396,14 @@ class Mistakes(Case):
             "skip with a destination": {"rules": [rule | {"skip": True}]},
             "platform": {"platforms": ["amd64"]},
             "no platform": {"platforms": []},
+            "platform in capitals": {"platforms": ["Linux/AMD64"]},
+            "target called none": {"rules": [rule | {"target": "none"}]},
+            "two replication policies": {"targets": {"a": target | {"replication": {"own": "a", "existing": "b"}}}},
+            "namespace of an existing policy": {"targets": {"a": target | {"replication": {"existing": "a", "destNamespace": "b"}}}},
+            "anonymous replication": {"targets": {"a": target | {"credentials": "anonymous"}}},
+            "AWS account": {"rules": [{"ecr": {"accounts": ["1234"]}, "harbor": "main", "project": "dockerhub"}]},
+            "authority beside insecureSkipVerify": {"harbors__main": harbor | {"insecureSkipVerify": True, "caBundle": pem}},
+            "units in the wrong order": {"warmer__queue": {"lease": "30m1h"}},
             "duration without a unit": {"warmer__queue": {"lease": "60"}},
             "cluster name": {"cluster": {"name": "a b"}},
             "reserved cluster name": {"cluster": {"name": "anonymous"}},

@@ -351,12 +351,22 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- range $name, $target := $v.targets }}
-{{- if not (hasKey $v.harbors $target.harbor) }}{{ $mistakes = append $mistakes (printf "targets.%s.harbor: `%s` is not under harbors" $name $target.harbor) }}{{ end }}
+{{- if not (hasKey $v.harbors $target.harbor) }}{{ $mistakes = append $mistakes (printf "targets.%s.harbor: `%s` is not under harbors" $name $target.harbor) }}
+{{- else if eq ((index $v.harbors $target.harbor).kind | default "harbor") "distribution" }}{{ $mistakes = append $mistakes (printf "targets.%s.harbor: `%s` is of kind distribution, which has no replications" $name $target.harbor) }}
+{{- end }}
 {{- end }}
 {{- range $harbor, $settings := $v.harbors }}
+{{- $distribution := eq ($settings.kind | default "harbor") "distribution" }}
+{{- with $settings.concurrency }}
+{{- if gt (.initial | default 1 | int) (.max | default 32 | int) }}{{ $mistakes = append $mistakes (printf "harbors.%s.concurrency.initial: must not be larger than max" $harbor) }}{{ end }}
+{{- end }}
 {{- range $project, $terms := $settings.projects }}
+{{- if and $distribution ($terms | default dict).keepWarm }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.keepWarm: is for Harbor alone" $harbor $project) }}{{ end }}
 {{- with ($terms | default dict).resolveThrough }}
-{{- if or (eq . $project) (not (hasKey $settings.projects .)) }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: `%s` must be another project under harbors.%s.projects" $harbor $project . $harbor) }}{{ end }}
+{{- if $distribution }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: is for Harbor alone" $harbor $project) }}{{ end }}
+{{- if or (eq . $project) (not (hasKey $settings.projects .)) }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: `%s` must be another project under harbors.%s.projects" $harbor $project . $harbor) }}
+{{- else if (index $settings.projects . | default dict).resolveThrough }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: `%s` has a resolveThrough itself" $harbor $project .) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

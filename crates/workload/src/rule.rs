@@ -396,7 +396,14 @@ impl Matcher {
                 mistakes.push(Mistake::new(path, format!("`{account}`: an AWS account has 12 digits")));
             }
         }
-        let regions = ecr.parsed_list("regions", mistakes).unwrap_or_default();
+        let regions: Vec<String> = ecr.parsed_list("regions", mistakes).unwrap_or_default();
+        for (index, region) in regions.iter().enumerate() {
+            let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            if region.is_empty() || !region.bytes().all(valid) {
+                let path = format!("{}[{index}]", ecr.path("regions"));
+                mistakes.push(Mistake::new(path, format!("`{region}`: an AWS region is written like eu-central-1")));
+            }
+        }
         let prefix: Option<&str> = ecr.text("prefix", mistakes).map(|prefix| prefix.trim_matches('/'));
         if let Some(Err(error)) = prefix.map(str::parse::<RepositoryPath>) {
             mistakes.push(Mistake::new(ecr.path("prefix"), format!("{error}")));

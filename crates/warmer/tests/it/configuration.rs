@@ -247,6 +247,42 @@ fn reader_and_schema_accept_the_same(#[case] pointer: &str, #[case] key: &str, #
     assert_eq!(complaints(&schema, &right), Vec::<String>::new());
 }
 
+/// An editor that underlines what is right is soon switched off. `null` is the exception: the reader takes it for a key
+/// that isn't written.
+#[test]
+fn what_the_reader_accepts_the_schema_accepts() {
+    let (directory, schema) = (directory(), document_schema(&CONFIGURATION, "test", "Test"));
+    let validator = jsonschema::draft7::new(&schema).unwrap();
+    let values = json!([
+        true, 0, 17, 0.5, "", "A b", "a-b", "a_b.c", "a/b", "a:b", "anonymous", "90s", "1h30m500ms", "0s", "{rest}", "hub",
+        "site", "touch", "harbor", "127.0.0.1:1", "[fe80::1]:65535", "https://a.example:1/", "https://[::1]:1",
+        "http://localhost", "http://[::1]", "http://127.1.2.3:1", "https://a_b.example", "docker.io/library",
+        "localhost:5000/a", "^.*$", "password", "PATH", {}, [], [{}], ["linux/arm64/v8", "linux/arm64/v8"],
+        ["123456789012"], ["docker.io/library/nginx:1.27"], {"quay.io": null}, {"existing": "a"}, {"prefix": "a/b"},
+        {"username": "a", "passwordEnv": "PATH"}, {"max": 1}
+    ]);
+    let (mut accepted, mut refused) = (0, Vec::new());
+    for (group, place) in placed_groups() {
+        for setting in group.settings {
+            for value in values.as_array().unwrap() {
+                let mut document = with(&place.pointer, setting.key, Some(value.clone()));
+                if !place.pointer.starts_with("/registry") {
+                    // Thousands of certificates take their time.
+                    document["registry"] = json!({});
+                }
+                if read_config(&document, &directory).is_ok() {
+                    accepted += 1;
+                    if !validator.is_valid(&document) {
+                        refused.push(format!("{}.{}: {value}", place.path, setting.key));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(refused, Vec::<String>::new());
+    assert!(accepted > 100, "only {accepted} were accepted");
+}
+
 /// What the chart's schema says of a value that it hands on is what the warmer or the policy says of it.
 #[test]
 fn the_charts_schema_is_as_strict_as_the_readers() {

@@ -220,6 +220,10 @@ fn what_the_rules_name_is_listed_once() {
     json!([{"ecr": {"accounts": ["12"]}, "harbor": "main", "project": "p"}]),
     &["rules[0].ecr.accounts[0]: `12`: an AWS account has 12 digits"]
 )]
+#[case::region(
+    json!([{"ecr": {"regions": ["EU (Frankfurt)"]}, "harbor": "main", "project": "p"}]),
+    &["rules[0].ecr.regions[0]: `EU (Frankfurt)`: an AWS region is written like eu-central-1"]
+)]
 #[case::account_as_a_number(
     json!([{"ecr": {"accounts": [123456789012u64]}, "harbor": "main", "project": "p"}]),
     &["rules[0].ecr.accounts[0]: must be a text, not a number; put it in quotes"]
