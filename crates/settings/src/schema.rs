@@ -43,7 +43,8 @@ pub fn document_schema(group: &Group, name: &str, title: &str) -> Value {
 
 const LOCATION: &str = "https://raw.githubusercontent.com/harbor-warmer/harbor-warmer/main/docs/schema/";
 
-/// Markdown as an editor's tooltip shows it: links without their targets, which are places of the page.
+/// Markdown as an editor's tooltip shows it, which is text alone: no links, which lead to places of the page, and no
+/// marks.
 fn plain(markdown: &str) -> String {
     let mut text = String::new();
     let mut rest = markdown;
@@ -53,7 +54,7 @@ fn plain(markdown: &str) -> String {
         rest = after;
     }
     text.push_str(rest);
-    text
+    text.replace("**", "").replace('`', "")
 }
 
 /// The first `[words](#target)`.
@@ -71,10 +72,11 @@ mod tests {
     use super::plain;
 
     #[rstest]
-    #[case::nothing_to_do("One of `a[0]` and b (c).", "One of `a[0]` and b (c).")]
-    #[case::links("See [there](#there), [`x`](#x).", "See there, `x`.")]
-    #[case::brackets_before_a_link("`[a]`, see [b](#b)", "`[a]`, see b")]
-    fn a_tooltip_has_no_links(#[case] markdown: &str, #[case] expected: &str) {
+    #[case::nothing_to_do("One of a[0] and b (c).", "One of a[0] and b (c).")]
+    #[case::links("See [there](#there), [`x`](#x).", "See there, x.")]
+    #[case::brackets_before_a_link("`[a]`, see [b](#b)", "[a], see b")]
+    #[case::marks("**Never** `*`", "Never *")]
+    fn a_tooltip_has_no_marks(#[case] markdown: &str, #[case] expected: &str) {
         assert_eq!(plain(markdown), expected);
     }
 }
