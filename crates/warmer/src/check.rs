@@ -3,17 +3,21 @@
 //! Every finding that keeps the warmer from its work comes with its cause and its cure. Nothing is changed in any
 //! Harbor; of an upstream one manifest is asked for that nobody has.
 
+mod arrivals;
 mod harbor;
+mod policies;
 mod report;
 mod settings;
+mod target;
 
 use futures_util::future::join_all;
 
 pub use report::Report;
 
-use self::harbor::{check_harbor, check_target};
+use self::harbor::check_harbor;
 use self::report::{Finding, Section};
 use self::settings::{describe, describe_harbor, describe_project, describe_target};
+use self::target::check_target;
 use crate::config::Config;
 use crate::harbor::install_crypto_provider;
 
@@ -36,10 +40,7 @@ pub async fn online(config: &Config) -> Report {
     install_crypto_provider();
     let mut sections = describe(config);
     let harbors = join_all(config.harbors.iter().map(|(name, harbor)| check_harbor(name, harbor)));
-    let targets = join_all(config.targets.iter().map(|(name, target)| {
-        let harbor = config.harbors.get(&target.harbor);
-        check_target(name, target, harbor)
-    }));
+    let targets = join_all(config.targets.iter().map(|(name, target)| check_target(name, target, config)));
     let (harbors, targets) = tokio::join!(harbors, targets);
     sections.extend(harbors);
     sections.extend(targets);

@@ -37,7 +37,8 @@ pub use errors::{AnswerClass, HarborError, Heals, Invalid, Refusal};
 pub use harbors::{Harbors, NotAllowed};
 pub use registry::{MANIFEST_MAX_BYTES, ManifestBody, ManifestHead, Upstream};
 pub use replication::{
-    Execution, ExecutionId, Filters, NewPolicy, Policy, PolicyId, ReplicationClient, ReplicationStatus, ReplicationTask,
+    Destination, Endpoint, Execution, ExecutionId, Filters, Naming, NewPolicy, Parts, Policy, PolicyId,
+    ReplicationClient, ReplicationRight, ReplicationStatus, ReplicationTask, Unnameable,
 };
 pub use transport::install_crypto_provider;
 

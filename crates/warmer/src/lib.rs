@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod announcement;
+mod arrival;
 pub mod attempts;
 pub mod check;
 pub mod cli;

@@ -1,24 +1,30 @@
 //! Starts replications and follows them: one for each target, one start at a time.
 //!
 //! A policy of the warmer's own is set to exactly what is due before each start. Harbor reads a policy when an
-//! execution starts, so executions of one policy may overlap; setting and starting may not.
+//! execution starts, so executions of one policy may overlap; setting and starting may not. Nothing is started that
+//! would arrive under a name that no workload has for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harbor_warmer_protocol::{HarborImage, HarborName, Tag, TargetName};
+use harbor_warmer_workload::RuleSet;
 use tokio::sync::Mutex;
 
+use crate::arrival::misplaced;
 use crate::clock::Timestamp;
 use crate::config::{Config, OwnPolicy, Replication};
 use crate::harbor::{
-    ClientError, ExecutionId, Filters, HarborError, Harbors, NewPolicy, PolicyId, ReplicationClient, ReplicationStatus,
-    Repository,
+    ClientError, Destination, ExecutionId, Filters, HarborError, Harbors, NewPolicy, PolicyId, ReplicationClient,
+    ReplicationStatus, Repository,
 };
 use crate::image::ReplicationOutcome;
 
 /// The replicators of all targets.
-pub struct Replicators(BTreeMap<TargetName, Replicator>);
+pub struct Replicators {
+    targets: BTreeMap<TargetName, Replicator>,
+    rules: RuleSet,
+}
 
 struct Replicator {
     client: ReplicationClient,
@@ -48,9 +54,29 @@ pub enum ReplicatorError {
     /// There is no such endpoint.
     #[error("Harbor has no registry endpoint `{0}`; mend `replication.registry`")]
     NoSuchEndpoint(String),
+    /// It would arrive under a name that no workload has for it.
+    #[error(transparent)]
+    Misplaced(Box<Misplaced>),
     /// The target is not in the configuration any more.
     #[error("the target `{0}` is not in the configuration")]
     UnknownTarget(TargetName),
+}
+
+/// A tag would arrive under a name that no workload has for it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the policy `{policy}` would bring {place}:{tag} to {arrives}, which no rule maps back to it; mend the rule or the \
+     policy's destination: `harbor-warmer check` says how"
+)]
+pub struct Misplaced {
+    /// The policy.
+    policy: String,
+    /// What would be copied.
+    place: HarborImage,
+    /// Its tag.
+    tag: Tag,
+    /// Where to, or why nowhere.
+    arrives: String,
 }
 
 /// Starts of somebody else's policy share an execution for so long, if it began after all of their tags were recorded.
@@ -62,14 +88,14 @@ impl Replicators {
     /// # Errors
     /// The credentials of a target can't be used.
     pub fn new(config: &Config, harbors: &Harbors) -> Result<Self, (HarborName, ClientError)> {
-        let mut replicators = BTreeMap::new();
+        let mut targets = BTreeMap::new();
         for (name, target) in &config.targets {
             let Some(client) = harbors.client(&target.harbor) else { continue };
             let client = client.replication(&target.credentials).map_err(|error| (target.harbor.clone(), error))?;
             let replicator = Replicator { client, replication: target.replication.clone(), gate: Mutex::default() };
-            replicators.insert(name.clone(), replicator);
+            targets.insert(name.clone(), replicator);
         }
-        Ok(Self(replicators))
+        Ok(Self { targets, rules: config.rules.clone() })
     }
 
     /// Starts the replication of these tags; the execution to follow. They were all recorded by `recorded`.
@@ -84,18 +110,23 @@ impl Replicators {
         let replicator = self.get(target)?;
         let mut gate = replicator.gate.lock().await;
         let filters = Filters { place: Repository::from(place), tags: tags.to_vec() };
+        let well_placed = |policy: &str, destination: &Destination| {
+            tags.iter().try_for_each(|tag| self.well_placed(policy, place, tag, target, destination))
+        };
         let execution = match &replicator.replication {
             Replication::Own(own) => {
-                let policy = match gate.policy {
-                    Some(policy) => policy,
-                    None => replicator.own_policy(own, &filters).await?,
+                let id = match gate.policy {
+                    Some(id) => id,
+                    None => replicator.own_policy(own, &filters, well_placed).await?,
                 };
-                gate.policy = Some(policy);
-                let started = async {
+                gate.policy = Some(id);
+                let set = async {
+                    let policy = replicator.client.policy(id).await?;
+                    well_placed(&own.name, &policy.destination())?;
                     replicator.client.set_filters(policy, &filters).await?;
-                    replicator.client.start(policy).await
+                    Ok(replicator.client.start(id).await?)
                 };
-                started.await.inspect_err(|_| {
+                set.await.inspect_err(|_: &ReplicatorError| {
                     // Somebody may have deleted the policy: look it up again.
                     gate.policy = None;
                 })?
@@ -105,6 +136,7 @@ impl Replicators {
                 _ => {
                     let found = replicator.client.find_policy(policy).await?;
                     let found = found.ok_or_else(|| ReplicatorError::NoSuchPolicy(policy.clone()))?;
+                    well_placed(policy, &found.destination())?;
                     replicator.client.start(found.id).await?
                 }
             },
@@ -152,23 +184,42 @@ impl Replicators {
         })
     }
 
+    fn well_placed(
+        &self,
+        policy: &str,
+        place: &HarborImage,
+        tag: &Tag,
+        target: &TargetName,
+        destination: &Destination,
+    ) -> Result<(), ReplicatorError> {
+        let Some(arrives) = misplaced(&self.rules, place, tag, target, destination) else { return Ok(()) };
+        let (policy, place, tag) = (policy.to_owned(), place.clone(), tag.clone());
+        Err(ReplicatorError::Misplaced(Box::new(Misplaced { policy, place, tag, arrives })))
+    }
+
     fn get(&self, target: &TargetName) -> Result<&Replicator, ReplicatorError> {
-        self.0.get(target).ok_or_else(|| ReplicatorError::UnknownTarget(target.clone()))
+        self.targets.get(target).ok_or_else(|| ReplicatorError::UnknownTarget(target.clone()))
     }
 }
 
 impl Replicator {
     /// The policy of this name, made where there is none.
-    async fn own_policy(&self, own: &OwnPolicy, filters: &Filters) -> Result<PolicyId, ReplicatorError> {
+    async fn own_policy(
+        &self,
+        own: &OwnPolicy,
+        filters: &Filters,
+        well_placed: impl Fn(&str, &Destination) -> Result<(), ReplicatorError>,
+    ) -> Result<PolicyId, ReplicatorError> {
         if let Some(policy) = self.client.find_policy(&own.name).await? {
             return Ok(policy.id);
         }
         let Some(registry) = &own.registry else { return Err(ReplicatorError::NoEndpointNamed(own.name.clone())) };
-        let registry_id = self.client.find_registry(registry).await?;
-        let registry_id = registry_id.ok_or_else(|| ReplicatorError::NoSuchEndpoint(registry.clone()))?;
+        let endpoint = self.client.find_endpoint(registry).await?;
+        let endpoint = endpoint.ok_or_else(|| ReplicatorError::NoSuchEndpoint(registry.clone()))?;
+        well_placed(&own.name, &endpoint.destination_of(own))?;
         let policy = NewPolicy {
             name: own.name.clone(),
-            registry_id,
+            registry_id: endpoint.id,
             dest_namespace: own.dest_namespace.clone(),
             dest_namespace_replace_count: own.dest_namespace_replace_count,
             filters: filters.clone(),

@@ -21,5 +21,5 @@ pub use ecr::{Ecr, Partition};
 pub use fields::{Fields, Mistake};
 pub use kind::CustomKinds;
 pub use reference::{Reference, ReferenceError};
-pub use rule::{MapError, MapErrorReason, Mapped, Mapping, RuleSet};
+pub use rule::{Examples, MapError, MapErrorReason, Mapped, Mapping, RuleSet};
 pub use workload::{PodTemplate, SKIP_ANNOTATION, Workload, WorkloadImage, images};

@@ -1,3 +1,5 @@
+mod examples;
+
 use std::fmt;
 
 use harbor_warmer_protocol::{
@@ -10,6 +12,8 @@ use crate::fields::type_name;
 use crate::reference::{canonical_registry, is_explicit_registry, is_host_and_port};
 use crate::template::Template;
 use crate::{Ecr, Fields, Mistake, Reference};
+
+pub use examples::Examples;
 
 /// The rules that map a workload's image to a repository of a Harbor proxy-cache project. The first that matches
 /// decides.

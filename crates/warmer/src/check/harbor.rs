@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest, TargetName};
+use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest};
 
 use super::report::{Finding, Section, Verdict};
-use super::settings::{describe_harbor, describe_project, describe_target, index_projects};
-use crate::config::{Credentials, Harbor, HarborKind, OwnPolicy, Project, Replication, Target};
+use super::settings::{describe_harbor, describe_project, index_projects};
+use crate::config::{Credentials, Harbor, HarborKind, Project};
 use crate::harbor::{
-    AnswerClass, Artifact, Client, HarborError, Policy, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
+    AnswerClass, Artifact, Client, HarborError, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
 };
 use crate::metrics::Metrics;
 
 /// All that is asked of one Harbor together. A person waits for it.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Projects asked about at once.
 const PROJECTS_AT_ONCE: usize = 4;
@@ -103,7 +103,7 @@ async fn ask_project(client: &Client, project: &ProjectName) -> ProjectAnswers {
     ProjectAnswers { summary, upstream, artifact }
 }
 
-fn unanswered(error: &HarborError) -> Finding {
+pub(super) fn unanswered(error: &HarborError) -> Finding {
     let cure = match error.class() {
         AnswerClass::Unreachable => {
             "look at url, at the name's address, and for a private certificate authority at caFile"
@@ -243,64 +243,5 @@ fn judge_resolve_through(
     }
 }
 
-/// Asks for a target's policy.
-pub(super) async fn check_target(name: &TargetName, target: &Target, harbor: Option<&Harbor>) -> Section {
-    let mut findings = vec![describe_target(target)];
-    if let Some(harbor) = harbor {
-        let asked = tokio::time::timeout(TIMEOUT, ask_policy(target, harbor)).await;
-        findings.push(asked.unwrap_or_else(|_| {
-            let text = format!("Harbor did not answer within {} s", TIMEOUT.as_secs());
-            Finding::bad(text, "look at Harbor's load")
-        }));
-    }
-    Section { title: format!("Target {name}"), findings }
-}
-
-async fn ask_policy(target: &Target, harbor: &Harbor) -> Finding {
-    let client = Client::new(target.harbor.clone(), harbor, Arc::new(Metrics::new()))
-        .and_then(|client| client.replication(&target.credentials));
-    match client {
-        Ok(client) => judge_policy(target, client.find_policy(policy_name(target)).await),
-        Err(error) => Finding::bad(error.to_string(), "mend this in the configuration"),
-    }
-}
-
-fn policy_name(target: &Target) -> &str {
-    match &target.replication {
-        Replication::Own(OwnPolicy { name: policy, .. }) | Replication::Existing { policy } => policy,
-    }
-}
-
-fn judge_policy(target: &Target, policy: Result<Option<Policy>, HarborError>) -> Finding {
-    let name = policy_name(target);
-    match policy {
-        Ok(Some(policy)) if !policy.is_enabled() => {
-            Finding::bad(format!("the policy {name} is disabled"), "enable it under Administration, Replications")
-        }
-        Ok(Some(policy)) if policy.trigger() == "event_based" => Finding::bad(
-            format!("the policy {name} starts by events, which carry no tag in a proxy cache"),
-            "set its trigger mode to manual",
-        ),
-        Ok(Some(policy)) if policy.registry_id().is_none() => Finding::bad(
-            format!("the policy {name} pulls into Harbor instead of pushing to a registry"),
-            "make a push-based policy whose destination is the registry that workloads pull from",
-        ),
-        Ok(Some(_)) => Finding::good(format!("the policy {name} is there, and may be read")),
-        Ok(None) => Finding::bad(
-            format!("there is no policy {name}, or these credentials may not see it"),
-            "create it under Administration, Replications: push-based, manual trigger, the destination registry; \
-             filters don't matter for the warmer's own",
-        ),
-        Err(HarborError::Forbidden(right)) => Finding::bad(
-            format!("these credentials lack the right to {right}"),
-            "give a system robot list, read, create of replication and list, read, update of replication-policy",
-        ),
-        Err(error @ HarborError::Unauthorized(_)) => {
-            Finding::bad(format!("the credentials are refused: {error}"), "refresh the secret of the system robot")
-        }
-        Err(error) => unanswered(&error),
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,6 +2,8 @@
 //!
 //! A policy is read, changed and written whole, so that whatever a newer Harbor keeps in it survives.
 
+mod destination;
+
 use std::fmt;
 
 use harbor_warmer_protocol::Tag;
@@ -11,8 +13,10 @@ use serde_json::{Map, Value, json};
 use super::api::text;
 use super::errors::Operation;
 use super::transport::{Request, Transport};
-use super::{Client, ClientError, HarborError, Invalid, Repository};
-use crate::config::Credentials;
+use super::{AnswerClass, Client, ClientError, HarborError, Invalid, Repository};
+use crate::config::{Credentials, OwnPolicy};
+
+pub use destination::{Destination, Naming, Parts, Unnameable};
 
 /// Entries of a list asked for at once; Harbor allows no more.
 const PAGE_SIZE: usize = 100;
@@ -34,6 +38,27 @@ pub struct ReplicationClient {
     transport: Transport,
 }
 
+/// A right of a system robot that replicating needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicationRight {
+    /// Finding a policy by its name.
+    ListPolicies,
+    /// Reading a policy before its filters are changed.
+    ReadPolicy,
+    /// Changing the filters.
+    UpdatePolicy,
+    /// Making the warmer's own policy.
+    CreatePolicy,
+    /// Starting an execution.
+    Start,
+    /// Following its tasks.
+    ListExecutions,
+    /// Seeing how it ended.
+    ReadExecution,
+    /// Finding the endpoint that the warmer's own policy is to copy to.
+    ListEndpoints,
+}
+
 /// The id of a replication policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId(pub i64);
@@ -48,6 +73,14 @@ pub struct Policy {
     /// Its id.
     pub id: PolicyId,
     whole: Map<String, Value>,
+}
+
+/// A registry endpoint, as Harbor has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: i64,
+    whole: Value,
 }
 
 /// What a policy copies: one repository, and exactly these tags. The filters are a cross product, so a batch is of one
@@ -132,6 +165,15 @@ impl Client {
 }
 
 impl ReplicationClient {
+    /// All policies.
+    ///
+    /// # Errors
+    /// As for every request to the API.
+    pub async fn policies(&self) -> Result<Vec<Policy>, HarborError> {
+        let policies = self.counted(self.pages(READ_POLICY, "/api/v2.0/replication/policies?").await)?;
+        Ok(policies.into_iter().filter_map(Policy::from_json).collect())
+    }
+
     /// The policy of exactly this name.
     ///
     /// # Errors
@@ -145,14 +187,14 @@ impl ReplicationClient {
         Ok(policies.into_iter().filter_map(Policy::from_json).find(|policy| policy.name() == name))
     }
 
-    /// The id of the registry endpoint of exactly this name, which a policy copies to.
+    /// The registry endpoint of exactly this name, which a policy copies to.
     ///
     /// # Errors
     /// As for every request to the API.
-    pub async fn find_registry(&self, name: &str) -> Result<Option<i64>, HarborError> {
+    pub async fn find_endpoint(&self, name: &str) -> Result<Option<Endpoint>, HarborError> {
         let registries = self.counted(self.pages(READ_REGISTRY, "/api/v2.0/registries?").await)?;
-        let named = registries.iter().find(|registry| text(registry, "name").as_deref() == Some(name));
-        Ok(named.and_then(|registry| registry.get("id")?.as_i64()))
+        let named = registries.into_iter().find(|registry| text(registry, "name").as_deref() == Some(name));
+        Ok(named.and_then(|whole| Some(Endpoint { id: whole.get("id")?.as_i64()?, whole })))
     }
 
     /// The policy of this id.
@@ -177,15 +219,14 @@ impl ReplicationClient {
         self.counted(self.create(request).await.map(PolicyId))
     }
 
-    /// Makes a policy copy exactly this: reads it whole, changes its filters, writes it whole. Harbor reads a policy
+    /// Makes a policy that was just read copy exactly this: changes its filters, writes it whole. Harbor reads a policy
     /// when an execution starts, so one that runs already is not changed.
     ///
     /// # Errors
     /// As for every request to the API.
-    pub async fn set_filters(&self, id: PolicyId, filters: &Filters) -> Result<(), HarborError> {
-        let mut policy = self.policy(id).await?;
+    pub async fn set_filters(&self, mut policy: Policy, filters: &Filters) -> Result<(), HarborError> {
         policy.whole.insert("filters".to_owned(), filters.to_json());
-        let request = Request::new(Method::PUT, UPDATE_POLICY, format!("/api/v2.0/replication/policies/{id}"))
+        let request = Request::new(Method::PUT, UPDATE_POLICY, format!("/api/v2.0/replication/policies/{}", policy.id))
             .json_body(&Value::Object(policy.whole));
         self.counted(self.transport.ask(request).await.map(drop))
     }
@@ -220,6 +261,30 @@ impl ReplicationClient {
         Ok(tasks.iter().filter_map(ReplicationTask::from_json).collect())
     }
 
+    /// Which of these rights Harbor does not give to these credentials. Each is asked for in a way that changes nothing:
+    /// Harbor looks at the right first, and then finds no policy 0, and a policy without a name.
+    ///
+    /// # Errors
+    /// Harbor does not answer, or refuses the credentials.
+    pub async fn missing_rights(&self, rights: &[ReplicationRight]) -> Result<Vec<ReplicationRight>, HarborError> {
+        let mut missing = Vec::new();
+        for right in rights {
+            match self.transport.ask(right.question()).await.map(drop) {
+                Err(HarborError::Forbidden(_)) => missing.push(*right),
+                Err(error)
+                    if matches!(
+                        error.class(),
+                        AnswerClass::Unreachable | AnswerClass::Timeout | AnswerClass::Unauthorized
+                    ) =>
+                {
+                    return self.counted(Err(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(missing)
+    }
+
     /// All pages of a list; `path` ends in a query.
     async fn pages(&self, operation: Operation, path: &str) -> Result<Vec<Value>, HarborError> {
         let mut all = Vec::new();
@@ -252,6 +317,42 @@ impl ReplicationClient {
     }
 }
 
+impl ReplicationRight {
+    /// In Harbor's own words, `resource: action`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ListPolicies => "replication-policy: list",
+            Self::ReadPolicy => "replication-policy: read",
+            Self::UpdatePolicy => "replication-policy: update",
+            Self::CreatePolicy => "replication-policy: create",
+            Self::Start => "replication: create",
+            Self::ListExecutions => "replication: list",
+            Self::ReadExecution => "replication: read",
+            Self::ListEndpoints => "registry: list",
+        }
+    }
+
+    fn question(self) -> Request {
+        let get = |path: &str| Request::new(Method::GET, Operation::Api(self.name()), format!("/api/v2.0/{path}"));
+        let post = |path: &str, body: &Value| {
+            Request::new(Method::POST, Operation::Api(self.name()), format!("/api/v2.0/{path}")).json_body(body)
+        };
+        match self {
+            Self::ListPolicies => get("replication/policies?page_size=1"),
+            Self::ReadPolicy => get("replication/policies/0"),
+            Self::UpdatePolicy => {
+                let path = "/api/v2.0/replication/policies/0".to_owned();
+                Request::new(Method::PUT, Operation::Api(self.name()), path).json_body(&json!({}))
+            }
+            Self::CreatePolicy => post("replication/policies", &json!({})),
+            Self::Start => post("replication/executions", &json!({ "policy_id": 0 })),
+            Self::ListExecutions => get("replication/executions?page_size=1"),
+            Self::ReadExecution => get("replication/executions/0"),
+            Self::ListEndpoints => get("registries?page_size=1"),
+        }
+    }
+}
+
 impl Policy {
     fn from_json(policy: Value) -> Option<Self> {
         let Value::Object(whole) = policy else { return None };
@@ -274,26 +375,33 @@ impl Policy {
         self.whole.get("trigger").and_then(|trigger| trigger.get("type")).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The id of the registry endpoint that it copies to.
+    /// The id of the registry endpoint that it copies to; none of a policy that pulls into Harbor.
     pub fn registry_id(&self) -> Option<i64> {
-        self.whole.get("dest_registry")?.get("id")?.as_i64()
+        self.whole.get("dest_registry")?.get("id")?.as_i64().filter(|id| *id != 0)
     }
 
-    /// The namespace at the target; with none the target is `<project>/<repository>`.
-    pub fn dest_namespace(&self) -> Option<&str> {
-        self.whole.get("dest_namespace")?.as_str().filter(|namespace| !namespace.is_empty())
+    /// Where its images go, and what they are called there.
+    pub fn destination(&self) -> Destination {
+        let namespace = self.whole.get("dest_namespace").and_then(Value::as_str);
+        let replaced = self.whole.get("dest_namespace_replace_count").and_then(Value::as_i64);
+        Destination::new(self.whole.get("dest_registry"), namespace, replaced)
     }
 
-    /// How many leading parts of the path the namespace replaces.
-    pub fn dest_namespace_replace_count(&self) -> Option<i64> {
-        self.whole.get("dest_namespace_replace_count")?.as_i64()
-    }
-
-    /// A filter's text by its type (`name`, `tag`, `resource`); none where it lets everything through.
+    /// A filter's text by its type (`name`, `tag`, `resource`); none where it lets everything through, or names what it
+    /// leaves out.
     pub fn filter(&self, kind: &str) -> Option<&str> {
         let filters = self.whole.get("filters")?.as_array()?;
         let filter = filters.iter().find(|filter| filter.get("type").and_then(Value::as_str) == Some(kind))?;
-        filter.get("value")?.as_str()
+        let leaves_out = filter.get("decoration").and_then(Value::as_str) == Some("excludes");
+        filter.get("value")?.as_str().filter(|_| !leaves_out)
+    }
+}
+
+impl Endpoint {
+    /// Where the images of a policy that the warmer makes for this endpoint would go.
+    pub fn destination_of(&self, policy: &OwnPolicy) -> Destination {
+        let replaced = policy.dest_namespace_replace_count.map(i64::from);
+        Destination::new(Some(&self.whole), policy.dest_namespace.as_deref(), replaced)
     }
 }
 

@@ -90,7 +90,10 @@ impl Image {
                 continue;
             }
             match state.attempts.retry_at.filter(|at| now < *at) {
-                Some(retry_at) => plan.wait(retry_at, Waiting::Replication(target.clone())),
+                Some(retry_at) => {
+                    let error = state.attempts.last_error().unwrap_or_default();
+                    plan.wait(retry_at, Waiting::Retry(format!("the replication of {tag} to {target}: {error}")));
+                }
                 None => join(&mut due, target, tag, state.alone),
             }
         }

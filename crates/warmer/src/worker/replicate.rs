@@ -81,6 +81,7 @@ fn heals(error: &ReplicatorError) -> bool {
         ReplicatorError::NoSuchPolicy(_)
         | ReplicatorError::NoEndpointNamed(_)
         | ReplicatorError::NoSuchEndpoint(_)
+        | ReplicatorError::Misplaced(_)
         | ReplicatorError::UnknownTarget(_) => true,
     }
 }

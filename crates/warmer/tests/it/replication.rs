@@ -6,6 +6,8 @@ use harbor_warmer::config::{Config, Credentials, OwnPolicy, Replication, Secret,
 use harbor_warmer::view::Phase;
 use harbor_warmer_protocol::{HandOff, Platforms, Receipt, Subject};
 use harbor_warmer_simulator::RobotSpec;
+use harbor_warmer_workload::RuleSet;
+use serde_json::json;
 
 use crate::site::{Options, Site, harbor, place, two_platforms};
 
@@ -98,6 +100,35 @@ async fn a_target_that_refuses_is_tried_again_and_told() {
     }
     site.harbor.refuse_at_target("ecr", "hub/library/app", "1.0", false);
     site.wait_for(&id, |view| view.summary.phase == Phase::Replicated).await;
+}
+
+fn add_target_of_another_name(config: &mut Config) {
+    add_target(config);
+    config.rules = RuleSet::from_value(&json!([{
+        "prefix": "ecr.invalid", "harbor": "main", "project": "hub", "target": "prod",
+    }]))
+    .unwrap();
+}
+
+/// Workloads name `ecr.invalid/team/app`, and Harbor would bring it to `ecr.invalid/hub/team/app`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_would_arrive_under_a_name_that_nobody_has_for_it_is_not_copied() {
+    let harbor = harbor().robot(RobotSpec::system("replicator", "s3cret")).replication_target("ecr");
+    let site = Site::with(harbor, Options { tune: add_target_of_another_name, ..with_target() }).await;
+    site.harbor.upstream().push(two_platforms("team/app", "1.0"));
+    let id = announce_for_target(&site, "team/app", "1.0").await;
+    site.wait_for(&id, |view| view.summary.phase == Phase::Tagged).await;
+    let failed = |metrics: &str| metrics.contains(r#"replications_total{target="prod",outcome="failed"}"#);
+    let refused = |metrics: &str| failed(metrics) && !metrics.contains(r#"outcome="failed"} 0"#);
+    let deadline = tokio::time::Instant::now() + crate::site::PATIENCE;
+    while !refused(&site.metrics().await) {
+        assert!(tokio::time::Instant::now() < deadline, "no refusal is told");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let why = "would bring main/hub/team/app:1.0 to ecr.invalid/hub/team/app:1.0, which no rule maps back to it";
+    let view = site.wait_for_reason(&id, why).await;
+    assert_eq!(view.summary.phase, Phase::Tagged);
+    assert!(site.harbor.replication_target("ecr").repositories.is_empty());
 }
 
 fn keep_often(config: &mut Config) {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use harbor_warmer_simulator::{ProjectSpec, Right, RobotSpec, Simulator, SimulatorBuilder};
-use rstest::rstest;
 
 use crate::check::{offline, online};
 use crate::cli::Screen;
@@ -12,7 +11,7 @@ use crate::config::{Config, document};
 const ROBOT: &str = "robot$hub+warmer";
 
 /// A Harbor with a proxy cache, a second one for its indexes, an ordinary project and a robot.
-fn harbor(robot: RobotSpec) -> SimulatorBuilder {
+pub(in crate::check) fn harbor(robot: RobotSpec) -> SimulatorBuilder {
     Simulator::builder()
         .time_scale(0.01)
         .project(ProjectSpec::proxy("hub"))
@@ -25,11 +24,11 @@ fn project_robot() -> RobotSpec {
     RobotSpec::project("hub", "warmer", "swordfish")
 }
 
-fn system_robot() -> RobotSpec {
+pub(in crate::check) fn system_robot() -> RobotSpec {
     RobotSpec::system("warmer", "swordfish")
 }
 
-fn config(url: &str, directory: &Path, username: &str, projects: &str, rest: &str) -> Config {
+pub(in crate::check) fn config(url: &str, directory: &Path, username: &str, projects: &str, rest: &str) -> Config {
     std::fs::write(directory.join("password"), "swordfish\n").unwrap();
     let yaml = format!(
         "harbors:
@@ -43,7 +42,7 @@ fn config(url: &str, directory: &Path, username: &str, projects: &str, rest: &st
 }
 
 /// The report on the Harbor, without what the configuration alone says.
-async fn report(config: &Config) -> (String, bool) {
+pub(in crate::check) async fn report(config: &Config) -> (String, bool) {
     let report = online(config).await;
     let text = report.render(&Screen::default());
     let harbors = text.find("Harbor main").unwrap();
@@ -51,7 +50,7 @@ async fn report(config: &Config) -> (String, bool) {
 }
 
 #[track_caller]
-fn assert_says(text: &str, fragments: &[&str]) {
+pub(in crate::check) fn assert_says(text: &str, fragments: &[&str]) {
     for fragment in fragments {
         assert!(text.contains(fragment), "no `{fragment}` in\n{text}");
     }
@@ -172,28 +171,6 @@ async fn nobody_at_the_address_is_told_with_its_cure() {
 
     assert!(problems, "{text}");
     assert_says(&text, &["✗ it does not answer: the connection to Harbor failed", "look at url"]);
-}
-
-#[rstest]
-#[case::policy_is_absent("own: harbor-warmer-prod", "✗ there is no policy harbor-warmer-prod")]
-#[tokio::test]
-async fn a_targets_policy_is_looked_for(#[case] replication: &str, #[case] finding: &str) {
-    let simulator = harbor(system_robot()).start().await.unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let target = format!(
-        "targets:
-  prod:
-    harbor: main
-    credentials: {{username: 'robot$warmer', passwordFile: password}}
-    replication: {{{replication}}}
-"
-    );
-
-    let (text, problems) =
-        report(&config(&simulator.url(), directory.path(), "robot$warmer", "{hub: {}}", &target)).await;
-
-    assert!(problems, "{text}");
-    assert_says(&text, &[finding, "create it under Administration, Replications"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Seen, Server, answer, basic, error, json as json_answer, place, robot};
-use crate::harbor::{AnswerClass, ExecutionId, Filters, NewPolicy, PolicyId, ReplicationStatus};
+use crate::harbor::{AnswerClass, ExecutionId, Filters, Naming, NewPolicy, Parts, PolicyId, ReplicationStatus};
 
 fn policies() -> Vec<Value> {
     let mut policies: Vec<Value> =
@@ -82,7 +82,7 @@ async fn a_policy_is_found_by_its_exact_name_beyond_the_first_page_with_credenti
     let policy = replication.find_policy("to-ecr").await.unwrap().unwrap();
     assert_eq!((policy.id, policy.trigger(), policy.registry_id()), (PolicyId(500), "event_based", Some(2)));
     assert_eq!((policy.filter("name"), policy.filter("tag")), (Some("proxy/**"), None));
-    assert_eq!((policy.dest_namespace(), policy.dest_namespace_replace_count()), (None, Some(1)));
+    assert_eq!(policy.destination().naming, Naming { namespace: None, replaced: Some(1), parts: Parts::Any });
     assert_eq!(replication.find_policy("to-ecr-13").await.unwrap().unwrap().id, PolicyId(13));
     assert_eq!(replication.find_policy("ecr").await.unwrap(), None);
     assert!(server.seen().iter().all(|seen| seen.authorization() == basic("system-robot")));
@@ -92,7 +92,8 @@ async fn a_policy_is_found_by_its_exact_name_beyond_the_first_page_with_credenti
 async fn filters_are_changed_and_everything_else_of_the_policy_stays() {
     let server = harbor().await;
     let replication = server.client().replication(&crate::config::Credentials::Anonymous).unwrap();
-    replication.set_filters(PolicyId(500), &filters(&["1.0", "latest"])).await.unwrap();
+    let policy = replication.policy(PolicyId(500)).await.unwrap();
+    replication.set_filters(policy, &filters(&["1.0", "latest"])).await.unwrap();
     let policy = replication.policy(PolicyId(500)).await.unwrap();
     assert_eq!((policy.filter("name"), policy.filter("tag")), (Some("proxy/team/app"), Some("{1.0,latest}")));
     let mut written = server.seen().into_iter().find(|seen| seen.method == Method::PUT).unwrap().json();
@@ -100,7 +101,7 @@ async fn filters_are_changed_and_everything_else_of_the_policy_stays() {
     written["filters"] = Value::Null;
     before["filters"] = Value::Null;
     assert_eq!(written, before);
-    replication.set_filters(PolicyId(500), &filters(&["1.0"])).await.unwrap();
+    replication.set_filters(policy, &filters(&["1.0"])).await.unwrap();
     assert_eq!(replication.policy(PolicyId(500)).await.unwrap().filter("tag"), Some("1.0"));
 }
 
@@ -124,10 +125,10 @@ async fn an_execution_is_started_and_followed_by_its_tasks() {
 async fn a_policy_of_the_warmers_own_is_started_by_hand_and_copies_nothing_else() {
     let server = harbor().await;
     let replication = server.client().replication(&crate::config::Credentials::Anonymous).unwrap();
-    assert_eq!(replication.find_registry("nosuch").await.unwrap(), None);
+    assert_eq!(replication.find_endpoint("nosuch").await.unwrap(), None);
     let policy = NewPolicy {
         name: "harbor-warmer-ecr".to_owned(),
-        registry_id: replication.find_registry("ecr").await.unwrap().unwrap(),
+        registry_id: replication.find_endpoint("ecr").await.unwrap().unwrap().id,
         dest_namespace: Some("cache".to_owned()),
         dest_namespace_replace_count: Some(0),
         filters: filters(&["1.0"]),
