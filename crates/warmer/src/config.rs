@@ -180,9 +180,35 @@ pub struct Project {
     pub complete_index: bool,
     /// A second proxy project of the same endpoint through which indexes are read.
     pub resolve_through: Option<ProjectName>,
-    /// How long after it was last pulled an image that is still asked for is pulled again, so that the project's
-    /// retention rule keeps it: half of the rule's time. None leaves images to the rule.
-    pub keep_warm_every: Option<Duration>,
+    /// Whether and when images that are still asked for are pulled again, so that the project's retention rules keep
+    /// them.
+    pub keep_warm: KeepWarm,
+}
+
+/// Whether and when an image is pulled again after its last pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepWarm {
+    /// Not: images are left to the rules.
+    Never,
+    /// In half of the time of the project's rules, as far as the robot may read them; else after
+    /// [`KeepWarm::USUALLY`].
+    ByRule,
+    /// After so long.
+    Every(Duration),
+}
+
+impl KeepWarm {
+    /// Half of the 7 days that Harbor gives a new proxy project.
+    pub const USUALLY: Duration = Duration::from_secs(84 * 3_600);
+
+    /// What holds as long as nobody has read the rules.
+    pub fn every(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::ByRule => Some(Self::USUALLY),
+            Self::Every(time) => Some(time),
+        }
+    }
 }
 
 /// How blobs are asked for.

@@ -28,8 +28,10 @@ pub mod projects;
 mod recent;
 pub mod registry_port;
 pub mod replicator;
+pub mod retention;
 mod service;
 pub mod store;
+mod survey;
 mod targets;
 #[cfg(test)]
 mod test_harbor;

@@ -13,7 +13,19 @@ use crate::timers::Timers;
 
 /// Every allowed project. One is shared by all who ask or tell about them.
 pub struct Projects {
-    projects: BTreeMap<(HarborName, ProjectName), (Project, Mutex<Health>)>,
+    projects: BTreeMap<(HarborName, ProjectName), Entry>,
+}
+
+struct Entry {
+    terms: Project,
+    learned: Mutex<Learned>,
+}
+
+/// What Harbor has told of a project; lives in memory alone, since it is told again.
+struct Learned {
+    health: Health,
+    /// As its retention rules want it, where they have been read.
+    keep_warm_every: Option<Duration>,
 }
 
 impl Projects {
@@ -36,12 +48,13 @@ impl Projects {
                     timers: Timers::scaled_by(harbor.time_scale),
                     give_up_after: config.queue.give_up_after,
                     targets: targets.clone(),
-                    keep_warm_every: project.keep_warm_every,
+                    keep_warm_every: project.keep_warm.every(),
                     pause: None,
                     strained: false,
                 };
-                let health = Health::new(terms.timers);
-                projects.insert((harbor_name.clone(), project_name.clone()), (terms, Mutex::new(health)));
+                let learned = Learned { health: Health::new(terms.timers), keep_warm_every: None };
+                let entry = Entry { terms, learned: Mutex::new(learned) };
+                projects.insert((harbor_name.clone(), project_name.clone()), entry);
             }
         }
         Self { projects }
@@ -52,10 +65,11 @@ impl Projects {
     pub fn get(&self, place: &HarborImage, now: Timestamp) -> Project {
         let key = (place.harbor.clone(), place.project.clone());
         match self.projects.get(&key) {
-            Some((terms, health)) => {
-                let health = health.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(Entry { terms, learned }) => {
+                let Learned { health, keep_warm_every } = &*learned.lock().unwrap_or_else(PoisonError::into_inner);
                 let strained = health.causes().any(|(cause, _)| cause == Cause::Limited);
-                Project { pause: health.pause().cloned(), strained, ..terms.clone() }
+                let keep_warm_every = keep_warm_every.or(terms.keep_warm_every);
+                Project { pause: health.pause().cloned(), strained, keep_warm_every, ..terms.clone() }
             }
             None => Project {
                 kind: HarborKind::Harbor,
@@ -78,19 +92,27 @@ impl Projects {
     /// Takes in what an answer means for the project of `place`.
     pub fn observe(&self, place: &HarborImage, bearing: Bearing, reason: &str, now: Timestamp) {
         let key = (place.harbor.clone(), place.project.clone());
-        if let Some((_, health)) = self.projects.get(&key) {
-            let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.observe(bearing, place.repository.as_str(), reason, now);
+        if let Some(Entry { learned, .. }) = self.projects.get(&key) {
+            let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.health.observe(bearing, place.repository.as_str(), reason, now);
         }
+    }
+
+    /// Takes in how often the retention rules of a project want its images pulled; none where they don't say. Whether
+    /// that is news.
+    pub(crate) fn keep_warm(&self, harbor: &HarborName, project: &ProjectName, every: Option<Duration>) -> bool {
+        let Some(Entry { learned, .. }) = self.projects.get(&(harbor.clone(), project.clone())) else { return false };
+        let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut learned.keep_warm_every, every) != every
     }
 
     /// Every project, with the causes that pause it.
     pub fn causes(&self) -> Vec<(HarborName, ProjectName, Vec<Cause>)> {
         self.projects
             .iter()
-            .map(|((harbor, project), (_, health))| {
-                let health = health.lock().unwrap_or_else(PoisonError::into_inner);
-                (harbor.clone(), project.clone(), health.causes().map(|(cause, _)| cause).collect())
+            .map(|((harbor, project), Entry { learned, .. })| {
+                let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+                (harbor.clone(), project.clone(), learned.health.causes().map(|(cause, _)| cause).collect())
             })
             .collect()
     }

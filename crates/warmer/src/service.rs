@@ -21,6 +21,7 @@ use crate::projects::Projects;
 use crate::registry_port::RegistryPort;
 use crate::replicator::Replicators;
 use crate::store::Store;
+use crate::survey::Survey;
 use crate::transfers::Transfers;
 use crate::upkeep::Upkeep;
 use crate::worker::Workshop;
@@ -81,7 +82,7 @@ impl Service {
         };
         let workshop = Arc::new(Workshop {
             store: store.clone(),
-            harbors,
+            harbors: Arc::clone(&harbors),
             projects: Arc::clone(&projects),
             front,
             replicators,
@@ -94,6 +95,8 @@ impl Service {
         tasks.spawn(port.serve(registry_listener, shutdown.clone()));
         tasks.spawn(admin::serve(admin_listener, state, shutdown.clone()));
         tasks.spawn(workshop.run(shutdown.clone()));
+        let survey = Survey { config: Arc::clone(&config), harbors, projects: Arc::clone(&projects) };
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(survey.run()));
         let upkeep = Upkeep { config: Arc::clone(&config), store, projects, intake, metrics };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep.run()));
         tasks.close();

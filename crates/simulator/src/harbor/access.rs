@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::harbor::Harbor;
 use crate::harbor::error::HarborError;
 use crate::harbor::store::Token;
-use crate::spec::{Right, RobotSpec};
+use crate::spec::{ProjectSpec, Right, RobotSpec};
 
 /// The administrator's name.
 const ADMIN: &str = "admin";
@@ -47,6 +47,15 @@ impl Caller {
             Identity::Admin => Some(ADMIN),
             Identity::Robot(robot) => Some(&robot.name),
             Identity::Token(token) => Some(&token.user),
+        }
+    }
+
+    /// Whether a list of projects shows it: to whom it is public, or who has any right in it.
+    pub(crate) fn sees(&self, project: &ProjectSpec) -> bool {
+        match &self.identity {
+            Identity::Admin => true,
+            Identity::Robot(robot) if robot.project.as_ref().is_none_or(|own| *own == project.name) => true,
+            Identity::Anonymous | Identity::Token(_) | Identity::Robot(_) => project.public,
         }
     }
 

@@ -102,6 +102,17 @@ pub(crate) fn answer(
             }
             Ok(ApiAnswer::json(shown))
         }
+        // Whoever has any right in a project finds it here, by `?q=name=…` among others.
+        ("GET", ["projects"]) => {
+            let wanted = query.get("q").and_then(|q| q.strip_prefix("name="));
+            let seen = harbor.store.read(|tables| {
+                let projects = tables.projects.values().filter(|project| {
+                    caller.sees(&project.spec) && wanted.is_none_or(|wanted| project.spec.name == wanted)
+                });
+                projects.map(project_json).collect()
+            });
+            Ok(page(seen, query, "projects"))
+        }
         ("GET", ["projects", name]) => {
             harbor.check_api(caller, Right::ProjectRead, Some(name))?;
             harbor.store.read(|tables| {

@@ -9,11 +9,12 @@ use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest};
 
 use super::report::{Finding, Section, Verdict};
 use super::settings::{describe_harbor, describe_project, index_projects};
-use crate::config::{Credentials, Harbor, HarborKind, Project};
+use crate::config::{Credentials, Harbor, HarborKind, KeepWarm, Project, duration_text};
 use crate::harbor::{
     AnswerClass, Artifact, Client, HarborError, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
 };
 use crate::metrics::Metrics;
+use crate::retention::Retention;
 
 /// All that is asked of one Harbor together. A person waits for it.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,9 +27,11 @@ const PROBED_REPOSITORY: &str = "library/hello-world";
 
 /// What was answered about one project.
 struct ProjectAnswers {
-    summary: Result<ProjectSummary, HarborError>,
+    /// None: there is none that these credentials have to do with.
+    summary: Result<Option<ProjectSummary>, HarborError>,
     upstream: Result<Upstream, HarborError>,
     artifact: Result<Option<Artifact>, HarborError>,
+    retention: Result<Retention, HarborError>,
 }
 
 /// Asks one Harbor everything, within a minute.
@@ -86,21 +89,26 @@ async fn ask_harbor(name: &HarborName, harbor: &Harbor) -> Vec<Finding> {
         if is_there && !index_projects.contains(name) {
             let through = project.resolve_through.as_ref();
             findings.extend(judge_resolve_through(name, project, answer, through.and_then(|name| answers.get(name))));
+            findings.extend(judge_retention(name, project.keep_warm, &answer.retention));
         }
     }
     findings
 }
 
 async fn ask_project(client: &Client, project: &ProjectName) -> ProjectAnswers {
-    let summary = client.project(project).await;
+    let summary = client.find_project(project).await;
+    let retention = match summary.as_ref().ok().and_then(Option::as_ref).map(|summary| summary.retention_id) {
+        Some(Some(id)) => client.retention(id).await,
+        Some(None) | None => Ok(Retention::Nothing),
+    };
     let Ok(repository) = PROBED_REPOSITORY.parse() else {
-        return ProjectAnswers { summary, upstream: Ok(Upstream::Silent), artifact: Ok(None) };
+        return ProjectAnswers { summary, upstream: Ok(Upstream::Silent), artifact: Ok(None), retention };
     };
     let place = Repository { project: project.clone(), repository };
     let upstream = client.probe(&place).await;
     // Recorded by nobody: what counts is whether the robot may ask.
     let artifact = client.artifact(&place, &TagOrDigest::Digest(Digest::ZERO)).await;
-    ProjectAnswers { summary, upstream, artifact }
+    ProjectAnswers { summary, upstream, artifact, retention }
 }
 
 pub(super) fn unanswered(error: &HarborError) -> Finding {
@@ -151,11 +159,11 @@ fn judge_project(name: &ProjectName, answers: &ProjectAnswers) -> Vec<Finding> {
     {
         return vec![no_such_project()];
     }
-    if let Ok(ProjectSummary { registry_id: None, .. }) = &answers.summary {
+    if let Ok(Some(ProjectSummary { registry_id: None, .. })) = &answers.summary {
         let cure = "a project becomes a proxy cache only when it is created: make another with \"Proxy Cache\" on";
         return vec![Finding::bad(format!("{name} is an ordinary project, not a proxy cache"), cure)];
     }
-    let known_proxy = answers.summary.is_ok();
+    let known_proxy = matches!(answers.summary, Ok(Some(_)));
     let mut findings = vec![judge_upstream(name, known_proxy, &answers.upstream)];
     findings.push(judge_artifact(name, &answers.artifact));
     findings
@@ -213,6 +221,55 @@ fn judge_artifact(name: &ProjectName, artifact: &Result<Option<Artifact>, Harbor
     }
 }
 
+/// What the rules drop, against when an image is pulled again.
+fn judge_retention(
+    name: &ProjectName,
+    keep_warm: KeepWarm,
+    retention: &Result<Retention, HarborError>,
+) -> Option<Finding> {
+    let every = match (keep_warm, retention) {
+        (KeepWarm::Never, _) | (KeepWarm::Every(_), Err(_)) => return None,
+        (KeepWarm::Every(every), Ok(_)) => every,
+        (KeepWarm::ByRule, Ok(retention)) => retention.keep_warm_every().unwrap_or(KeepWarm::USUALLY),
+        (KeepWarm::ByRule, Err(HarborError::Forbidden(_))) => {
+            return Some(Finding::doubtful(
+                format!(
+                    "{name}: its retention rules may not be read; images are pulled again after {}, as for 7 days",
+                    duration_text(KeepWarm::USUALLY)
+                ),
+                "give the robot the right `tag-retention: read` in this project, or write half of the rules' time as \
+                 keepWarmEvery",
+            ));
+        }
+        (KeepWarm::ByRule, Err(error)) => {
+            let text = format!("{name}: its retention rules can't be read: {error}");
+            return Some(Finding::doubtful(text, "look at the logs of Harbor's core"));
+        }
+    };
+    let again = duration_text(every);
+    Some(match retention.as_ref().copied().unwrap_or(Retention::Nothing) {
+        Retention::Nothing => Finding::good(format!("{name}: no retention rule drops anything")),
+        Retention::Unpulled(time) if every < time => {
+            let time = duration_text(time);
+            Finding::good(format!(
+                "{name}: what nobody pulled for {time} is dropped; images are pulled again after {again}"
+            ))
+        }
+        Retention::Unpulled(time) => Finding::bad(
+            format!(
+                "{name}: what nobody pulled for {} is dropped, before images are pulled again after {again}",
+                duration_text(time)
+            ),
+            "lengthen the retention rule to two days at least, or write a shorter keepWarmEvery",
+        ),
+        Retention::Pulled { .. } => Finding::doubtful(
+            format!("{name}: the retention rules drop images although they are pulled, by number, by push or by tag"),
+            "they are warmed again when that is noticed. To keep them, add the rule \"pulled within the last # days\" for \
+             all repositories and tags, untagged artifacts included",
+        ),
+    })
+}
+
 /// `through` are the answers about the project that indexes are read through.
 fn judge_resolve_through(
     name: &ProjectName,
@@ -230,7 +287,7 @@ fn judge_resolve_through(
         );
         return Some(Finding::doubtful(text, cure));
     };
-    let endpoint = |answers: &ProjectAnswers| answers.summary.as_ref().ok().and_then(|summary| summary.registry_id);
+    let endpoint = |answers: &ProjectAnswers| answers.summary.as_ref().ok()?.as_ref()?.registry_id;
     match (endpoint(answers), through.and_then(endpoint)) {
         (Some(own), Some(others)) if own == others => {
             Some(Finding::good(format!("{other} is a proxy cache of the same endpoint")))

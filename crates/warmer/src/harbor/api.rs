@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::errors::{Operation, says_no_such_artifact};
 use super::transport::Request;
 use super::{Client, HarborError, Invalid, Repository};
+use crate::retention::Retention;
 
 /// The largest answer of the API that is read.
 pub(super) const API_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -93,6 +94,36 @@ impl Client {
         let path = "/api/v2.0/systeminfo".to_owned();
         let info = self.transport().json(Request::new(Method::GET, Operation::Api("read the version"), path)).await;
         self.counted(info.map(|info| SystemInfo { harbor_version: text(&info, "harbor_version") }))
+    }
+
+    /// What Harbor says of a project to everybody who has any right in it. None where there is no such project, or none
+    /// that these credentials have to do with; Harbor says the same to wrong credentials.
+    ///
+    /// # Errors
+    /// As for every request to the API.
+    pub async fn find_project(&self, project: &ProjectName) -> Result<Option<ProjectSummary>, HarborError> {
+        // `q` compares the whole name, the parameter `name` any part of it. Names hold nothing that `q` gives a meaning.
+        let path = format!("/api/v2.0/projects?q=name%3D{project}");
+        let request = Request::new(Method::GET, Operation::Api("list projects"), path);
+        let projects = self.counted(self.transport().json(request).await)?;
+        let Value::Array(projects) = projects else { return Err(HarborError::Invalid(Invalid::NotTheApi)) };
+        let named = projects.iter().find(|found| text(found, "name").as_deref() == Some(project.as_str()));
+        Ok(named.map(ProjectSummary::from_json))
+    }
+
+    /// What the retention rules of this id drop.
+    ///
+    /// # Errors
+    /// [`AnswerClass::Forbidden`](super::AnswerClass::Forbidden) to a robot without the right. It is one that nobody has
+    /// to give, so this answer is not counted.
+    pub async fn retention(&self, id: i64) -> Result<Retention, HarborError> {
+        let operation = Operation::Api("read the retention rule (tag-retention: read)");
+        let policy =
+            self.transport().json(Request::new(Method::GET, operation, format!("/api/v2.0/retentions/{id}"))).await;
+        match policy {
+            Err(error @ HarborError::Forbidden(_)) => Err(error),
+            policy => self.counted(policy).map(|policy| Retention::of(&policy)),
+        }
     }
 
     /// What Harbor says of a project. A project robot may not ask.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harbor_warmer::config::{Config, Credentials, OwnPolicy, Replication, Secret, Target};
+use harbor_warmer::config::{Config, Credentials, KeepWarm, OwnPolicy, Replication, Secret, Target};
 use harbor_warmer::view::Phase;
 use harbor_warmer_protocol::{HandOff, Platforms, Receipt, Subject};
 use harbor_warmer_simulator::RobotSpec;
@@ -133,7 +133,7 @@ async fn a_tag_that_would_arrive_under_a_name_that_nobody_has_for_it_is_not_copi
 
 fn keep_often(config: &mut Config) {
     for project in config.harbors.values_mut().flat_map(|harbor| harbor.projects.values_mut()) {
-        project.keep_warm_every = Some(Duration::from_secs(100));
+        project.keep_warm = KeepWarm::Every(Duration::from_secs(100));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use harbor_warmer_simulator::{ProjectSpec, Right, RobotSpec, Simulator, SimulatorBuilder};
+use rstest::rstest;
 
 use crate::check::{offline, online};
 use crate::cli::Screen;
@@ -73,7 +74,7 @@ async fn a_project_robot_with_its_rights_is_well() {
             "✓ hub: artifacts may be read",
             "! hub has no resolveThrough",
             "hub: {resolveThrough: hub-index}",
-            "No problem found. 3 lines to look at.",
+            "No problem found. 4 lines to look at.",
         ],
     );
 }
@@ -158,7 +159,60 @@ async fn an_upstream_that_is_down_is_no_fault_of_the_configuration() {
     let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
 
     assert!(!problems, "{text}");
-    assert_says(&text, &["! hub exists; whether it is a proxy cache, its robot may not ask"]);
+    assert_says(&text, &["! hub is a proxy cache, but its upstream said nothing of library/hello-world"]);
+}
+
+#[rstest]
+#[case::half_of_it(
+    Some(7),
+    "{}",
+    false,
+    "✓ hub: what nobody pulled for 7d is dropped; images are pulled again after 3d12h"
+)]
+#[case::of_two_days(
+    Some(2),
+    "{}",
+    false,
+    "✓ hub: what nobody pulled for 2d is dropped; images are pulled again after 1d"
+)]
+#[case::none(None, "{}", false, "✓ hub: no retention rule drops anything")]
+#[case::too_seldom(Some(7), "{keepWarmEvery: 8d}", true, "✗ hub: what nobody pulled for 7d is dropped, before")]
+#[case::at_once(Some(0), "{}", true, "✗ hub: what nobody pulled for 0s is dropped, before")]
+#[tokio::test]
+async fn a_retention_rule_is_read_where_the_robot_may(
+    #[case] days: Option<u64>,
+    #[case] project: &str,
+    #[case] bad: bool,
+    #[case] finding: &str,
+) {
+    let simulator = Simulator::builder()
+        .time_scale(0.01)
+        .project(ProjectSpec::proxy("hub").retention_days(days))
+        .robot(project_robot().rights([Right::RepositoryPull, Right::ArtifactRead, Right::RetentionRead]))
+        .start()
+        .await
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let projects = format!("{{hub: {project}}}");
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, &projects, "")).await;
+
+    assert_eq!(problems, bad, "{text}");
+    assert_says(&text, &[finding]);
+}
+
+#[tokio::test]
+async fn a_retention_rule_that_may_not_be_read_is_told_with_the_right() {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, _) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert_says(&text, &["! hub: its retention rules may not be read", "`tag-retention: read`"]);
+    for silent in ["{hub: {keepWarm: false}}", "{hub: {keepWarmEvery: 1d}}"] {
+        let (text, _) = report(&config(&simulator.url(), directory.path(), ROBOT, silent, "")).await;
+        assert!(!text.contains("retention"), "{text}");
+    }
 }
 
 #[tokio::test]

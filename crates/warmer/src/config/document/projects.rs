@@ -7,7 +7,7 @@ use harbor_warmer_protocol::ProjectName;
 use harbor_warmer_settings::{Absent, Choice, Flag, Group, Named, Setting, Span, Text, format};
 
 use super::section::{Entry, Reading, Section};
-use crate::config::{HarborKind, Project, Transfer};
+use crate::config::{HarborKind, KeepWarm, Project, Transfer};
 
 pub(super) static PROJECTS: Setting<Named> = Setting {
     key: "projects",
@@ -65,11 +65,13 @@ static KEEP_WARM: Setting<Flag> = Setting {
 
 static KEEP_WARM_EVERY: Setting<Span> = Setting {
     key: "keepWarmEvery",
-    absent: Absent::Default,
-    meaning: "How long after its last pull an image is pulled again: half of the time of the project's retention rule. \
-              Harbor gives a new proxy project a rule of 7 days.",
+    absent: Absent::Depends(
+        "half of the time of the project's retention rules where the robot may read them, else `84h`",
+    ),
+    meaning: "How long after its last pull an image is pulled again. Reading the rules needs `tag-retention: read`; Harbor \
+              gives a new proxy project a rule of 7 days.",
     example: "36h",
-    kind: Span { default: Duration::from_secs(84 * 3_600), bounds: HOUR..=Duration::from_secs(365 * 86_400) },
+    kind: Span { default: KeepWarm::USUALLY, bounds: HOUR..=Duration::from_secs(365 * 86_400) },
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -130,12 +132,17 @@ fn read_project(
             section.mistake(&RESOLVE_THROUGH, message, reading);
         }
     }
-    let keep_warm_every = section.duration(&KEEP_WARM_EVERY, reading);
-    let keep_warm = section.written_flag(&KEEP_WARM, reading).unwrap_or(kind != Some(HarborKind::Distribution));
-    if keep_warm && kind == Some(HarborKind::Distribution) {
+    let is_written = section.get(&KEEP_WARM_EVERY).is_some();
+    let every = section.duration(&KEEP_WARM_EVERY, reading);
+    let keeps_warm = section.written_flag(&KEEP_WARM, reading).unwrap_or(kind != Some(HarborKind::Distribution));
+    if keeps_warm && kind == Some(HarborKind::Distribution) {
         let message = "is for Harbor alone; a distribution cache has no retention by pulls";
         section.mistake(&KEEP_WARM, message, reading);
     }
-    let keep_warm_every = keep_warm.then_some(keep_warm_every);
-    Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm_every })
+    let keep_warm = match (keeps_warm, is_written) {
+        (false, _) => KeepWarm::Never,
+        (true, false) => KeepWarm::ByRule,
+        (true, true) => KeepWarm::Every(every),
+    };
+    Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm })
 }
