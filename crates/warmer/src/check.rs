@@ -39,7 +39,7 @@ pub fn offline(config: &Config) -> Report {
 pub async fn online(config: &Config) -> Report {
     install_crypto_provider();
     let mut sections = describe(config);
-    let harbors = join_all(config.harbors.iter().map(|(name, harbor)| check_harbor(name, harbor)));
+    let harbors = join_all(config.harbors.iter().map(|(name, harbor)| check_harbor(name, harbor, config)));
     let targets = join_all(config.targets.iter().map(|(name, target)| check_target(name, target, config)));
     let (harbors, targets) = tokio::join!(harbors, targets);
     sections.extend(harbors);

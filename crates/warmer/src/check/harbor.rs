@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use harbor_warmer_protocol::{Digest, HarborName, ProjectName, TagOrDigest};
+use harbor_warmer_protocol::{Digest, HarborName, ProjectName, RepositoryPath, TagOrDigest};
+use harbor_warmer_workload::{Mapped, Mapping};
 
 use super::report::{Finding, Section, Verdict};
 use super::settings::{describe_harbor, describe_project, index_projects};
-use crate::config::{Credentials, Harbor, HarborKind, KeepWarm, Project, duration_text};
+use crate::config::{Config, Credentials, Harbor, HarborKind, KeepWarm, Project, duration_text};
 use crate::harbor::{
     AnswerClass, Artifact, Client, HarborError, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
 };
@@ -22,23 +23,35 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Projects asked about at once.
 const PROJECTS_AT_ONCE: usize = 4;
 
-/// A repository that most upstreams have: Docker Hub certainly does, and says so of a digest that it lacks.
-const PROBED_REPOSITORY: &str = "library/hello-world";
+/// A repository of Docker Hub's. Registries that answer a wrong digest alike whether they have the repository or not are
+/// asked about it just as well.
+const USUAL_REPOSITORY: &str = "library/hello-world";
+
+/// A repository that the upstream is asked about. Many upstreams say nothing of one that they lack, or that is private,
+/// so those that it certainly has come first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Probed {
+    repository: RepositoryPath,
+    /// Why it should be there; none of the usual one.
+    known: Option<&'static str>,
+}
 
 /// What was answered about one project.
 struct ProjectAnswers {
     /// None: there is none that these credentials have to do with.
     summary: Result<Option<ProjectSummary>, HarborError>,
     upstream: Result<Upstream, HarborError>,
+    /// What the upstream was asked about.
+    probed: Option<Probed>,
     artifact: Result<Option<Artifact>, HarborError>,
     retention: Result<Retention, HarborError>,
 }
 
 /// Asks one Harbor everything, within a minute.
-pub(super) async fn check_harbor(name: &HarborName, harbor: &Harbor) -> Section {
+pub(super) async fn check_harbor(name: &HarborName, harbor: &Harbor, config: &Config) -> Section {
     let title = format!("Harbor {name}");
     let mut findings = vec![describe_harbor(harbor)];
-    match tokio::time::timeout(TIMEOUT, ask_harbor(name, harbor)).await {
+    match tokio::time::timeout(TIMEOUT, ask_harbor(name, harbor, config)).await {
         Ok(answers) => findings.extend(answers),
         Err(_) => findings.push(Finding::bad(
             format!("it did not answer everything within {} s", TIMEOUT.as_secs()),
@@ -48,7 +61,7 @@ pub(super) async fn check_harbor(name: &HarborName, harbor: &Harbor) -> Section 
     Section { title, findings }
 }
 
-async fn ask_harbor(name: &HarborName, harbor: &Harbor) -> Vec<Finding> {
+async fn ask_harbor(name: &HarborName, harbor: &Harbor, config: &Config) -> Vec<Finding> {
     let client = match Client::new(name.clone(), harbor, Arc::new(Metrics::new())) {
         Ok(client) => client,
         Err(error) => return vec![Finding::bad(error.to_string(), "mend this in the configuration")],
@@ -75,7 +88,7 @@ async fn ask_harbor(name: &HarborName, harbor: &Harbor) -> Vec<Finding> {
     }
     let client = &client;
     let answers: BTreeMap<&ProjectName, ProjectAnswers> = stream::iter(harbor.projects.keys())
-        .map(|project| async move { (project, ask_project(client, project).await) })
+        .map(|project| async move { (project, ask_project(client, project, config).await) })
         .buffer_unordered(PROJECTS_AT_ONCE)
         .collect()
         .await;
@@ -95,20 +108,45 @@ async fn ask_harbor(name: &HarborName, harbor: &Harbor) -> Vec<Finding> {
     findings
 }
 
-async fn ask_project(client: &Client, project: &ProjectName) -> ProjectAnswers {
+async fn ask_project(client: &Client, project: &ProjectName, config: &Config) -> ProjectAnswers {
     let summary = client.find_project(project).await;
     let retention = match summary.as_ref().ok().and_then(Option::as_ref).map(|summary| summary.retention_id) {
         Some(Some(id)) => client.retention(id).await,
         Some(None) | None => Ok(Retention::Nothing),
     };
-    let Ok(repository) = PROBED_REPOSITORY.parse() else {
-        return ProjectAnswers { summary, upstream: Ok(Upstream::Silent), artifact: Ok(None), retention };
+    let place = |repository: RepositoryPath| Repository { project: project.clone(), repository };
+    let (mut upstream, mut probed) = (Ok(Upstream::Silent), None);
+    for candidate in probed_repositories(client, project, config).await {
+        upstream = client.probe(&place(candidate.repository.clone())).await;
+        let is_told = !matches!(upstream, Ok(Upstream::Silent));
+        if is_told || probed.is_none() {
+            probed = Some(candidate);
+        }
+        if is_told {
+            break;
+        }
+    }
+    let artifact = match &probed {
+        // Recorded by nobody: what counts is whether the robot may ask.
+        Some(probed) => client.artifact(&place(probed.repository.clone()), &TagOrDigest::Digest(Digest::ZERO)).await,
+        None => Ok(None),
     };
-    let place = Repository { project: project.clone(), repository };
-    let upstream = client.probe(&place).await;
-    // Recorded by nobody: what counts is whether the robot may ask.
-    let artifact = client.artifact(&place, &TagOrDigest::Digest(Digest::ZERO)).await;
-    ProjectAnswers { summary, upstream, artifact, retention }
+    ProjectAnswers { summary, upstream, probed, artifact, retention }
+}
+
+/// What to ask the upstream about, the most certain first.
+async fn probed_repositories(client: &Client, project: &ProjectName, config: &Config) -> Vec<Probed> {
+    let pinned = config.pinned.iter().find_map(|image| match config.rules.map(&image.parse().ok()?) {
+        Mapping::Mapped(Mapped { image, .. }) if image.harbor == *client.name() && image.project == *project => {
+            Some(image.repository)
+        }
+        _ => None,
+    });
+    let cached = client.latest_repository(project).await.ok().flatten();
+    let probed = |known| move |repository| Probed { repository, known };
+    let usual = USUAL_REPOSITORY.parse().ok().map(probed(None));
+    let certain = pinned.map(probed(Some("is pinned"))).into_iter().chain(cached.map(probed(Some("is cached"))));
+    certain.chain(usual).collect()
 }
 
 pub(super) fn unanswered(error: &HarborError) -> Finding {
@@ -164,26 +202,34 @@ fn judge_project(name: &ProjectName, answers: &ProjectAnswers) -> Vec<Finding> {
         return vec![Finding::bad(format!("{name} is an ordinary project, not a proxy cache"), cure)];
     }
     let known_proxy = matches!(answers.summary, Ok(Some(_)));
-    let mut findings = vec![judge_upstream(name, known_proxy, &answers.upstream)];
+    let mut findings = vec![judge_upstream(name, known_proxy, answers)];
     findings.push(judge_artifact(name, &answers.artifact));
     findings
 }
 
-fn judge_upstream(name: &ProjectName, known_proxy: bool, upstream: &Result<Upstream, HarborError>) -> Finding {
-    match upstream {
+fn judge_upstream(name: &ProjectName, known_proxy: bool, answers: &ProjectAnswers) -> Finding {
+    let probed = answers.probed.as_ref().map(|probed| probed.repository.as_str()).unwrap_or_default();
+    match &answers.upstream {
         // Only a proxy cache passes on what an upstream says.
         Ok(Upstream::Answers) => Finding::good(format!("{name} is a proxy cache, and its upstream answers")),
-        Ok(Upstream::Silent) if known_proxy => Finding::doubtful(
-            format!("{name} is a proxy cache, but its upstream said nothing of {PROBED_REPOSITORY}"),
-            "no matter where the upstream has no such repository; else test the registry endpoint in Harbor",
-        ),
-        Ok(Upstream::Silent) => Finding::doubtful(
-            format!("{name} exists; whether it is a proxy cache, its robot may not ask"),
-            format!(
-                "its upstream said nothing of {PROBED_REPOSITORY}: look in Harbor whether the project is a proxy \
-                 cache, and whether its registry endpoint is healthy"
+        Ok(Upstream::Silent) => match answers.probed.as_ref().and_then(|probed| probed.known) {
+            Some(known) => Finding::doubtful(
+                format!("{name}: its upstream does not answer: it said nothing of {probed}, which {known}"),
+                "under Administration, Registries, test the connection of its endpoint",
             ),
-        ),
+            None if known_proxy => Finding::doubtful(
+                format!("{name} is a proxy cache, but its upstream said nothing of {probed}"),
+                "no matter where the upstream has no such repository; else test the registry endpoint in Harbor. An \
+                 image under `pinned`, or the right `repository: list`, lets this ask about one that is there",
+            ),
+            None => Finding::doubtful(
+                format!("{name} exists; whether it is a proxy cache can't be told"),
+                format!(
+                    "its upstream said nothing of {probed}: look in Harbor whether the project is a proxy cache, and \
+                     whether its registry endpoint is healthy"
+                ),
+            ),
+        },
         Err(error @ HarborError::Unauthorized(Refusal::CredentialsOrRight)) => Finding::bad(
             format!("{name}: {error}"),
             "give the robot the right `repository: pull` in this project; a project robot has rights in its own alone",

@@ -1,7 +1,7 @@
 //! Harbor's own API, as far as verification and `check` need it. Everything is read leniently: a field that is missing
 //! or of another type is as good as none.
 
-use harbor_warmer_protocol::{Digest, ProjectName, Tag, TagOrDigest};
+use harbor_warmer_protocol::{Digest, ProjectName, RepositoryPath, Tag, TagOrDigest};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -109,6 +109,23 @@ impl Client {
         let Value::Array(projects) = projects else { return Err(HarborError::Invalid(Invalid::NotTheApi)) };
         let named = projects.iter().find(|found| text(found, "name").as_deref() == Some(project.as_str()));
         Ok(named.map(ProjectSummary::from_json))
+    }
+
+    /// The repository of a project that has changed last; none of an empty project.
+    ///
+    /// # Errors
+    /// [`AnswerClass::Forbidden`](super::AnswerClass::Forbidden) to a robot without the right. It is one that nobody has
+    /// to give, so this answer is not counted.
+    pub async fn latest_repository(&self, project: &ProjectName) -> Result<Option<RepositoryPath>, HarborError> {
+        let path = format!("/api/v2.0/projects/{project}/repositories?page_size=1&sort=-update_time");
+        let request = Request::new(Method::GET, Operation::Api("list repositories (repository: list)"), path)
+            .header("x-is-resource-name", "true");
+        let listed = match self.transport().json(request).await {
+            Err(error @ HarborError::Forbidden(_)) => return Err(error),
+            listed => self.counted(listed)?,
+        };
+        let name = listed.as_array().and_then(|all| text(all.first()?, "name"));
+        Ok(name.and_then(|name| name.split_once('/')?.1.parse().ok()))
     }
 
     /// What the retention rules of this id drop.

@@ -162,6 +162,25 @@ async fn an_upstream_that_is_down_is_no_fault_of_the_configuration() {
     assert_says(&text, &["! hub is a proxy cache, but its upstream said nothing of library/hello-world"]);
 }
 
+/// One says nothing of a repository that it lacks, and the other lacks the usual one.
+#[rstest]
+#[case::a_pinned_image(
+    "pinned: [docker.io/team/app:1]",
+    "hub: its upstream does not answer: it said nothing of team/app, which is pinned"
+)]
+#[case::nothing_known("", "hub is a proxy cache, but its upstream said nothing of library/hello-world")]
+#[tokio::test]
+async fn an_upstream_is_asked_about_what_it_should_have(#[case] pinned: &str, #[case] finding: &str) {
+    let simulator = harbor(project_robot()).start().await.unwrap();
+    simulator.set_endpoint_healthy(false);
+    let directory = tempfile::tempdir().unwrap();
+    let rest = format!("rules: [{{prefix: docker.io, harbor: main, project: hub}}]\n{pinned}\n");
+
+    let (text, _) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", &rest)).await;
+
+    assert_says(&text, &[finding]);
+}
+
 #[rstest]
 #[case::half_of_it(
     Some(7),
