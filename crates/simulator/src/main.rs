@@ -43,6 +43,9 @@ struct Args {
     latency_ms: u64,
 }
 
+/// When robots of the command line expire, as the API tells: a robot of Harbor's has a date unless told otherwise.
+const YEAR_2100: i64 = 4_102_444_800;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -95,10 +98,11 @@ fn parse_upstream(text: &str) -> anyhow::Result<UpstreamKind> {
 fn parse_robot(text: &str) -> anyhow::Result<RobotSpec> {
     let (name, secret) = text.split_once(':').context("a robot is NAME:SECRET")?;
     let Some(short) = name.strip_prefix("robot$") else { bail!("the name of a robot begins with robot$") };
-    Ok(match short.split_once('+') {
+    let robot = match short.split_once('+') {
         Some((project, name)) => RobotSpec::project(project, name, secret),
         None => RobotSpec::system(short, secret),
-    })
+    };
+    Ok(robot.expires_at(YEAR_2100))
 }
 
 fn parse_image(text: &str) -> anyhow::Result<ImageSpec> {

@@ -121,6 +121,8 @@ pub enum Right {
     PolicyDelete,
     /// `registry:list` and `registry:read`
     RegistryRead,
+    /// `robot:list`
+    RobotList,
 }
 
 /// A robot account. Its name is the whole one, prefix included.
@@ -132,6 +134,8 @@ pub struct RobotSpec {
     pub(crate) project: Option<String>,
     pub(crate) rights: Vec<Right>,
     pub(crate) expired: bool,
+    /// What the API tells; `None` for never.
+    pub(crate) expires_at_seconds: Option<i64>,
 }
 
 impl RobotSpec {
@@ -144,6 +148,7 @@ impl RobotSpec {
             project: Some(project),
             rights: vec![Right::RepositoryPull, Right::ArtifactRead, Right::ArtifactList, Right::TagList],
             expired: false,
+            expires_at_seconds: None,
         }
     }
 
@@ -170,14 +175,22 @@ impl RobotSpec {
                 Right::PolicyUpdate,
                 Right::PolicyDelete,
                 Right::RegistryRead,
+                Right::RobotList,
             ],
             expired: false,
+            expires_at_seconds: None,
         }
     }
 
     /// These rights instead of the usual ones.
     pub fn rights(mut self, rights: impl IntoIterator<Item = Right>) -> Self {
         self.rights = rights.into_iter().collect();
+        self
+    }
+
+    /// What the API says of its expiry, in seconds since the Unix epoch. It works on after that.
+    pub fn expires_at(mut self, seconds: i64) -> Self {
+        self.expires_at_seconds = Some(seconds);
         self
     }
 

@@ -21,6 +21,7 @@ mod errors;
 mod harbors;
 mod registry;
 mod replication;
+mod robot;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -40,6 +41,7 @@ pub use replication::{
     Destination, Endpoint, Execution, ExecutionId, Filters, Naming, NewPolicy, Parts, Policy, PolicyId,
     ReplicationClient, ReplicationRight, ReplicationStatus, ReplicationTask, Unnameable,
 };
+pub use robot::RobotExpiry;
 pub use transport::install_crypto_provider;
 
 use crate::config::{self, HarborKind};

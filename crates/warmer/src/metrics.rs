@@ -33,6 +33,7 @@ pub struct Metrics {
     tags_blocked: Counter,
     replications: Family<ReplicationLabels, Counter>,
     replication_oldest_due_seconds: Family<TargetLabels, Gauge<f64, AtomicU64>>,
+    robot_expires: Family<RobotLabels, Gauge>,
     step_seconds: Family<StepLabels, Histogram>,
     disk_free_bytes: Gauge,
 }
@@ -95,6 +96,12 @@ struct ReplicationLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TargetLabels {
     target: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RobotLabels {
+    harbor: String,
+    robot: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -184,6 +191,7 @@ impl Metrics {
             tags_blocked: Counter::default(),
             replications: Family::default(),
             replication_oldest_due_seconds: Family::default(),
+            robot_expires: Family::default(),
             step_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             disk_free_bytes: Gauge::default(),
             registry: Registry::default(),
@@ -230,6 +238,11 @@ impl Metrics {
             "replication_oldest_due_seconds",
             "How long the tag that waits longest for a target has been recorded, by target",
             metrics.replication_oldest_due_seconds.clone(),
+        );
+        registry.register(
+            "robot_expires_timestamp_seconds",
+            "When a robot expires, as far as it may read that itself",
+            metrics.robot_expires.clone(),
         );
         registry.register(
             "step_seconds",
@@ -362,6 +375,15 @@ impl Metrics {
     pub fn replication_oldest_due(&self, target: &TargetName, seconds: f64) {
         let labels = TargetLabels { target: target.to_string() };
         self.replication_oldest_due_seconds.get_or_create(&labels).set(seconds);
+    }
+
+    /// When a robot expires, in seconds since the Unix epoch; none of one that never does.
+    pub fn robot_expires(&self, harbor: &HarborName, robot: &str, at_seconds: Option<i64>) {
+        let labels = RobotLabels { harbor: harbor.to_string(), robot: robot.to_owned() };
+        match at_seconds {
+            Some(at) => drop(self.robot_expires.get_or_create(&labels).set(at)),
+            None => drop(self.robot_expires.remove(&labels)),
+        }
     }
 
     /// Puts the counters that alerts watch at zero: an increase from nothing is none to Prometheus.

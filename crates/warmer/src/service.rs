@@ -95,7 +95,12 @@ impl Service {
         tasks.spawn(port.serve(registry_listener, shutdown.clone()));
         tasks.spawn(admin::serve(admin_listener, state, shutdown.clone()));
         tasks.spawn(workshop.run(shutdown.clone()));
-        let survey = Survey { config: Arc::clone(&config), harbors, projects: Arc::clone(&projects) };
+        let survey = Survey {
+            config: Arc::clone(&config),
+            harbors,
+            projects: Arc::clone(&projects),
+            metrics: Arc::clone(&metrics),
+        };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(survey.run()));
         let upkeep = Upkeep { config: Arc::clone(&config), store, projects, intake, metrics };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep.run()));

@@ -1,4 +1,5 @@
-//! What is read of each Harbor now and then, since it changes seldom: the projects' retention rules.
+//! What is read of each Harbor now and then, since it changes seldom: the projects' retention rules, and when
+//! the robots expire.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use harbor_warmer_protocol::{HarborName, ProjectName};
 
 use crate::config::{Config, HarborKind, KeepWarm};
-use crate::harbor::{Client, HarborError, Harbors};
+use crate::harbor::{Client, HarborError, Harbors, RobotExpiry};
+use crate::metrics::Metrics;
 use crate::projects::Projects;
 use crate::retention::Retention;
 
@@ -15,6 +17,7 @@ pub(crate) struct Survey {
     pub(crate) config: Arc<Config>,
     pub(crate) harbors: Arc<Harbors>,
     pub(crate) projects: Arc<Projects>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Rules are changed by hand, and a day's rule leaves half a day.
@@ -27,7 +30,8 @@ impl Survey {
     /// Goes on for ever.
     pub(crate) async fn run(self) {
         loop {
-            let answered = self.read_rules().await;
+            let (rules, robots) = (self.read_rules().await, self.read_robots().await);
+            let answered = rules && robots;
             tokio::time::sleep(if answered { EVERY } else { AGAIN }).await;
         }
     }
@@ -53,6 +57,35 @@ impl Survey {
             }
         }
         answered
+    }
+
+    /// Whether every Harbor answered, be it with a refusal.
+    async fn read_robots(&self) -> bool {
+        let mut answered = true;
+        for (name, harbor) in self.config.harbors.iter().filter(|(_, harbor)| harbor.kind == HarborKind::Harbor) {
+            let Some(client) = self.harbors.client(name) else { continue };
+            answered &= self.take_in_expiry(name, client.robot_expiry(harbor.projects.keys()).await);
+            for target in self.config.targets.values().filter(|target| target.harbor == *name) {
+                // The replicators use these credentials, so they are usable.
+                let Ok(client) = client.replication(&target.credentials) else { continue };
+                answered &= self.take_in_expiry(name, client.robot_expiry().await);
+            }
+        }
+        answered
+    }
+
+    fn take_in_expiry(&self, harbor: &HarborName, expiry: Result<Option<RobotExpiry>, HarborError>) -> bool {
+        match expiry {
+            Ok(Some(RobotExpiry { robot, at })) => {
+                self.metrics.robot_expires(harbor, &robot, at.map(|at| at.as_millis() / 1_000));
+                true
+            }
+            Ok(None) | Err(HarborError::Forbidden(_) | HarborError::Unauthorized(_)) => true,
+            Err(error) => {
+                tracing::warn!(%harbor, "when the robot expires can't be read: {error}");
+                false
+            }
+        }
     }
 
     fn take_in(&self, harbor: &HarborName, project: &ProjectName, retention: Retention) {
@@ -123,7 +156,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
         let projects = Arc::new(Projects::new(&config));
-        let survey = Survey { config, harbors, projects: Arc::clone(&projects) };
+        let survey = Survey { config, harbors, projects: Arc::clone(&projects), metrics: Arc::clone(&metrics) };
 
         assert!(survey.read_rules().await);
 
@@ -136,5 +169,52 @@ mod tests {
         assert_eq!(every.map(|every| every.as_secs()), expected);
         // A right that nobody has to give is no refusal of the credentials.
         assert!(!metrics.to_text().contains("forbidden"));
+    }
+
+    #[rstest]
+    #[case::a_project_robot("robot$hub+warmer", Some(4_000_000_000), Some("robot$hub+warmer"))]
+    #[case::a_system_robot("robot$warmer", Some(4_000_000_000), Some("robot$warmer"))]
+    #[case::one_that_never_expires("robot$warmer", None, None)]
+    #[tokio::test]
+    async fn metrics_tell_when_a_robot_expires(
+        #[case] username: &str,
+        #[case] expires_at: Option<i64>,
+        #[case] told: Option<&str>,
+    ) {
+        crate::harbor::install_crypto_provider();
+        let robots = [RobotSpec::project("hub", "warmer", "swordfish"), RobotSpec::system("warmer", "swordfish")];
+        let mut builder = Simulator::builder().project(ProjectSpec::proxy("hub"));
+        for robot in robots {
+            let robot = robot.rights([Right::RepositoryPull, Right::RobotList]);
+            builder = builder.robot(expires_at.map_or(robot.clone(), |at| robot.expires_at(at)));
+        }
+        let simulator = builder.start().await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("password"), "swordfish").unwrap();
+        let yaml = format!(
+            "harbors:
+  main:
+    url: {}
+    credentials: {{username: {username}, passwordFile: password}}
+    projects: {{hub: {{}}}}
+",
+            simulator.url()
+        );
+        let config = Arc::new(document::parse(&yaml, directory.path()).unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
+        let projects = Arc::new(Projects::new(&config));
+        let survey = Survey { config, harbors, projects, metrics: Arc::clone(&metrics) };
+
+        assert!(survey.read_robots().await);
+
+        let series = |robot| {
+            format!(r#"harbor_warmer_robot_expires_timestamp_seconds{{harbor="main",robot="{robot}"}} 4000000000"#)
+        };
+        let text = metrics.to_text();
+        match told {
+            Some(robot) => assert!(text.contains(&series(robot)), "{text}"),
+            None => assert!(!text.contains("robot_expires_timestamp_seconds{"), "{text}"),
+        }
     }
 }

@@ -146,6 +146,17 @@ pub(crate) fn answer(
             let found = all.into_iter().find(|registry| registry["id"].as_u64() == id.parse().ok());
             found.map(ApiAnswer::json).ok_or_else(|| HarborError::not_found(format!("registry {id} not found")))
         }
+        // System robots, or those of a project by `?q=Level=project,ProjectID=…`.
+        ("GET", ["robots"]) => harbor.store.read(|tables| {
+            let id = query.get("q").and_then(|q| q.strip_prefix("Level=project,ProjectID="));
+            let project = id.and_then(|id| tables.projects.values().find(|project| project.id.to_string() == id));
+            let project = project.map(|project| project.spec.name.as_str());
+            harbor.check_api(caller, Right::RobotList, project)?;
+            let robots = tables.robots.iter().filter(|robot| robot.project.as_deref() == project);
+            let shown =
+                robots.map(|robot| json!({"name": robot.name, "expires_at": robot.expires_at_seconds.unwrap_or(-1)}));
+            Ok(page(shown.collect(), query, "robots"))
+        }),
         ("GET", ["retentions", id]) => harbor.store.read(|tables| {
             let wanted = |project: &&Project| project.id.to_string() == *id;
             let project = tables.projects.values().find(wanted);

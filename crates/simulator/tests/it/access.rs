@@ -116,3 +116,21 @@ async fn the_api_asks_for_rights_except_where_it_tells_nothing() {
     let (_, retention) = lab.get_json(&format!("/api/v2.0/retentions/{retention}")).await;
     assert_eq!(retention["rules"][0]["params"]["nDaysSinceLastPull"], 7);
 }
+
+#[tokio::test]
+async fn a_project_is_found_by_whoever_has_a_right_in_it_and_a_robot_by_who_may_list_them() {
+    let mut lab = Lab::start().await;
+    lab.simulator.set_robot_rights(ROBOT, [Right::RepositoryPull]);
+    let (_, projects) = lab.get_json("/api/v2.0/projects?q=name%3Dproxy").await;
+    assert_eq!(projects[0]["registry_id"], 1, "{projects}");
+    let id = projects[0]["project_id"].as_u64().unwrap();
+    let robots = format!("/api/v2.0/robots?q=Level%3Dproject%2CProjectID%3D{id}");
+    assert_eq!(lab.get(&robots).await.status(), 403);
+    lab.simulator.set_robot_rights(ROBOT, [Right::RobotList]);
+    let (_, listed) = lab.get_json(&robots).await;
+    assert_eq!((&listed[0]["name"], &listed[0]["expires_at"]), (&Value::from(ROBOT), &Value::from(-1)));
+    assert_eq!(lab.get("/api/v2.0/robots").await.status(), 403, "system robots are others");
+    lab.login(ROBOT, "wrong");
+    let (status, projects) = lab.get_json("/api/v2.0/projects?q=name%3Dproxy").await;
+    assert_eq!((status, projects), (200, serde_json::json!([])));
+}

@@ -10,9 +10,10 @@ use harbor_warmer_workload::{Mapped, Mapping};
 
 use super::report::{Finding, Section, Verdict};
 use super::settings::{describe_harbor, describe_project, index_projects};
+use crate::clock::{self, Timestamp};
 use crate::config::{Config, Credentials, Harbor, HarborKind, KeepWarm, Project, duration_text};
 use crate::harbor::{
-    AnswerClass, Artifact, Client, HarborError, ProjectSummary, Refusal, Repository, SystemInfo, Upstream,
+    AnswerClass, Artifact, Client, HarborError, ProjectSummary, Refusal, Repository, RobotExpiry, SystemInfo, Upstream,
 };
 use crate::metrics::Metrics;
 use crate::retention::Retention;
@@ -85,6 +86,9 @@ async fn ask_harbor(name: &HarborName, harbor: &Harbor, config: &Config) -> Vec<
             // Every project would say the same.
             return findings;
         }
+    }
+    if !matches!(harbor.credentials, Credentials::Anonymous) {
+        findings.extend(judge_expiry(client.robot_expiry(harbor.projects.keys()).await, clock::now()));
     }
     let client = &client;
     let answers: BTreeMap<&ProjectName, ProjectAnswers> = stream::iter(harbor.projects.keys())
@@ -185,6 +189,29 @@ fn judge_sign_in(signed_in: Result<(), HarborError>) -> Finding {
     }
 }
 
+/// A robot that expires sooner is told as something to look at.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// When a robot expires, if it may know.
+pub(super) fn judge_expiry(expiry: Result<Option<RobotExpiry>, HarborError>, now: Timestamp) -> Option<Finding> {
+    match expiry {
+        Ok(Some(RobotExpiry { robot, at: None })) => Some(Finding::good(format!("{robot} never expires"))),
+        Ok(Some(RobotExpiry { robot, at: Some(at) })) if at.since(now) > EXPIRES_SOON => {
+            Some(Finding::good(format!("{robot} expires at {at}")))
+        }
+        Ok(Some(RobotExpiry { robot, at: Some(at) })) => Some(Finding::doubtful(
+            format!("{robot} expires at {at}"),
+            "in Harbor, edit the robot and lengthen its time, which counts from when it was made",
+        )),
+        Err(HarborError::Forbidden(_)) => {
+            let text = "when the robot expires, it may not read: that takes the right `robot: list` (Harbor v2.12)";
+            Some(Finding::stated(text))
+        }
+        // A user does not expire; other errors are told where more depends on them.
+        Ok(None) | Err(_) => None,
+    }
+}
+
 fn judge_project(name: &ProjectName, answers: &ProjectAnswers) -> Vec<Finding> {
     let no_such_project = || {
         Finding::bad(
@@ -255,11 +282,11 @@ fn judge_artifact(name: &ProjectName, artifact: &Result<Option<Artifact>, Harbor
             format!(
                 "{name}: artifacts may not be read; warm will mean that every blob is there, and no tag is verified"
             ),
-            "give the robot the rights `artifact: read` and `tag: list` in this project",
+            "give the robot the right `artifact: read` in this project",
         ),
         Err(HarborError::Unauthorized(_)) => Finding::doubtful(
             format!("{name}: the API refuses these credentials, though the registry takes them"),
-            "give the robot the rights `artifact: read` and `tag: list` in this project",
+            "give the robot the right `artifact: read` in this project",
         ),
         Err(error) => {
             Finding::bad(format!("{name}: artifacts can't be read: {error}"), "look at the logs of Harbor's core")

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use harbor_warmer_protocol::TargetName;
 
 use super::arrivals::judge_arrivals;
-use super::harbor::{TIMEOUT, unanswered};
+use super::harbor::{TIMEOUT, judge_expiry, unanswered};
 use super::policies::judge_others;
 use super::report::{Finding, Section};
 use super::settings::describe_target;
+use crate::clock;
 use crate::config::{Config, Harbor, OwnPolicy, Replication, Target};
 use crate::harbor::{Client, Destination, HarborError, Policy, ReplicationClient, ReplicationRight};
 use crate::metrics::Metrics;
@@ -52,6 +53,7 @@ async fn ask_target(name: &TargetName, target: &Target, harbor: &Harbor, config:
         Err(error) => return vec![unanswered(&error)],
     };
     let mut findings = vec![judge_rights(&missing)];
+    findings.extend(judge_expiry(client.robot_expiry().await, clock::now()));
     if missing.contains(&ReplicationRight::ListPolicies) {
         return findings;
     }

@@ -68,6 +68,20 @@ impl Credentials {
         matches!(self.source, Source::Anonymous)
     }
 
+    /// The user's name; none where there is nothing to prove.
+    pub(super) fn username(&self) -> Result<Option<String>, HarborError> {
+        match &self.source {
+            Source::Anonymous => Ok(None),
+            Source::Basic { username, .. } => Ok(Some(username.clone())),
+            Source::DockerConfig { file, url } => {
+                let text = file.read(Reading::IfChanged).map_err(unreadable)?;
+                let found = credentials_for(text.expose_secret().as_bytes(), url);
+                let found = found.map_err(|error| unreadable(format!("{} {error}", file.path.display())));
+                found.map(|(username, _)| Some(username))
+            }
+        }
+    }
+
     /// The `Authorization` header; none where there is nothing to prove.
     pub(super) fn basic(&self, reading: Reading) -> Result<Option<HeaderValue>, HarborError> {
         let header = match &self.source {

@@ -18,12 +18,6 @@ use crate::config::{Credentials, OwnPolicy};
 
 pub use destination::{Destination, Naming, Parts, Unnameable};
 
-/// Entries of a list asked for at once; Harbor allows no more.
-const PAGE_SIZE: usize = 100;
-
-/// Pages of a list that are read: a bound, not an expectation.
-const PAGES_MAX: usize = 100;
-
 const READ_POLICY: Operation = Operation::Api("read replication policies (replication-policy: read, list)");
 const READ_REGISTRY: Operation = Operation::Api("read registry endpoints (registry: read, list)");
 const CREATE_POLICY: Operation = Operation::Api("create replication policies (replication-policy: create)");
@@ -34,8 +28,8 @@ const READ_EXECUTION: Operation = Operation::Api("read replications (replication
 /// The replications of one Harbor, as one user.
 #[derive(Clone)]
 pub struct ReplicationClient {
-    client: Client,
-    transport: Transport,
+    pub(super) client: Client,
+    pub(super) transport: Transport,
 }
 
 /// A right of a system robot that replicating needs.
@@ -170,7 +164,7 @@ impl ReplicationClient {
     /// # Errors
     /// As for every request to the API.
     pub async fn policies(&self) -> Result<Vec<Policy>, HarborError> {
-        let policies = self.counted(self.pages(READ_POLICY, "/api/v2.0/replication/policies?").await)?;
+        let policies = self.counted(self.transport.pages(READ_POLICY, "/api/v2.0/replication/policies?").await)?;
         Ok(policies.into_iter().filter_map(Policy::from_json).collect())
     }
 
@@ -183,7 +177,7 @@ impl ReplicationClient {
         let mut query = reqwest::Url::parse("http://harbor").map_err(|_| HarborError::Invalid(Invalid::NotTheApi))?;
         query.query_pairs_mut().append_pair("name", name);
         let path = format!("/api/v2.0/replication/policies?{}", query.query().unwrap_or_default());
-        let policies = self.counted(self.pages(READ_POLICY, &path).await)?;
+        let policies = self.counted(self.transport.pages(READ_POLICY, &path).await)?;
         Ok(policies.into_iter().filter_map(Policy::from_json).find(|policy| policy.name() == name))
     }
 
@@ -192,7 +186,7 @@ impl ReplicationClient {
     /// # Errors
     /// As for every request to the API.
     pub async fn find_endpoint(&self, name: &str) -> Result<Option<Endpoint>, HarborError> {
-        let registries = self.counted(self.pages(READ_REGISTRY, "/api/v2.0/registries?").await)?;
+        let registries = self.counted(self.transport.pages(READ_REGISTRY, "/api/v2.0/registries?").await)?;
         let named = registries.into_iter().find(|registry| text(registry, "name").as_deref() == Some(name));
         Ok(named.and_then(|whole| Some(Endpoint { id: whole.get("id")?.as_i64()?, whole })))
     }
@@ -257,7 +251,7 @@ impl ReplicationClient {
     /// As for every request to the API.
     pub async fn tasks(&self, id: ExecutionId) -> Result<Vec<ReplicationTask>, HarborError> {
         let path = format!("/api/v2.0/replication/executions/{id}/tasks?");
-        let tasks = self.counted(self.pages(READ_EXECUTION, &path).await)?;
+        let tasks = self.counted(self.transport.pages(READ_EXECUTION, &path).await)?;
         Ok(tasks.iter().filter_map(ReplicationTask::from_json).collect())
     }
 
@@ -283,24 +277,6 @@ impl ReplicationClient {
             }
         }
         Ok(missing)
-    }
-
-    /// All pages of a list; `path` ends in a query.
-    async fn pages(&self, operation: Operation, path: &str) -> Result<Vec<Value>, HarborError> {
-        let mut all = Vec::new();
-        for page in 1..=PAGES_MAX {
-            let separator = if path.ends_with('?') { "" } else { "&" };
-            let path = format!("{path}{separator}page={page}&page_size={PAGE_SIZE}");
-            let Value::Array(entries) = self.transport.json(Request::new(Method::GET, operation, path)).await? else {
-                return Err(HarborError::Invalid(Invalid::NotTheApi));
-            };
-            let last = entries.len() < PAGE_SIZE;
-            all.extend(entries);
-            if last {
-                break;
-            }
-        }
-        Ok(all)
     }
 
     /// What was created: the number at the end of `Location`.

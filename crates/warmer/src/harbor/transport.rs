@@ -26,6 +26,12 @@ const REDIRECTS_MAX: usize = 3;
 /// The largest answer of a token server that is read.
 const TOKEN_MAX_BYTES: usize = 256 * 1024;
 
+/// Entries of a list asked for at once; Harbor allows no more.
+const PAGE_SIZE: usize = 100;
+
+/// Pages of a list that are read: a bound, not an expectation.
+const PAGES_MAX: usize = 100;
+
 /// The way to one Harbor with one set of credentials. Clones share connections and tokens.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -151,6 +157,29 @@ impl Transport {
     pub(super) fn with_credentials(&self, credentials: &config::Credentials) -> Result<Self, ClientError> {
         let credentials = Credentials::new(credentials, &self.base)?;
         Ok(Self { credentials: Arc::new(credentials), tokens: Arc::default(), ..self.clone() })
+    }
+
+    /// Who it asks as; none for somebody anonymous.
+    pub(super) fn username(&self) -> Result<Option<String>, HarborError> {
+        self.credentials.username()
+    }
+
+    /// All pages of a list; `path` ends in a query.
+    pub(super) async fn pages(&self, operation: Operation, path: &str) -> Result<Vec<Value>, HarborError> {
+        let mut all = Vec::new();
+        for page in 1..=PAGES_MAX {
+            let separator = if path.ends_with('?') { "" } else { "&" };
+            let path = format!("{path}{separator}page={page}&page_size={PAGE_SIZE}");
+            let Value::Array(entries) = self.json(Request::new(Method::GET, operation, path)).await? else {
+                return Err(HarborError::Invalid(Invalid::NotTheApi));
+            };
+            let last = entries.len() < PAGE_SIZE;
+            all.extend(entries);
+            if last {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     pub(super) fn kind(&self) -> HarborKind {

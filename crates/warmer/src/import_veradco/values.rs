@@ -131,7 +131,7 @@ fn print_harbor(harbor: &HarborValues, username: &str, lines: &mut Vec<String>) 
     }
     lines.push(format!("      username: {}", quoted(username)));
     lines.push("      # The Secret of Veradco's documentation; copy it into this release's namespace. The robot should also have".to_owned());
-    lines.push("      # `artifact: read` and `tag: list`, so that Harbor can be asked what it has.".to_owned());
+    lines.push("      # `artifact: read`, so that Harbor can be asked what it has.".to_owned());
     lines.push("      existingSecret: {name: harbor, key: hPW}".to_owned());
     lines.push("    # No other project is ever asked for, whatever an image's name says.".to_owned());
     if harbor.open {

@@ -147,7 +147,7 @@ async fn a_robot_that_may_only_pull_makes_warm_a_weaker_word() {
     let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
 
     assert!(!problems, "{text}");
-    assert_says(&text, &["! hub: artifacts may not be read", "`artifact: read` and `tag: list`"]);
+    assert_says(&text, &["! hub: artifacts may not be read", "give the robot the right `artifact: read`"]);
 }
 
 #[tokio::test]
@@ -160,6 +160,30 @@ async fn an_upstream_that_is_down_is_no_fault_of_the_configuration() {
 
     assert!(!problems, "{text}");
     assert_says(&text, &["! hub is a proxy cache, but its upstream said nothing of library/hello-world"]);
+}
+
+#[rstest]
+#[case::in_a_year(Some(4_000_000_000), &[Right::RepositoryPull, Right::RobotList], "✓ robot$hub+warmer expires at 2096-10-02T07:06:40")]
+#[case::long_ago(Some(1_000_000_000), &[Right::RepositoryPull, Right::RobotList], "! robot$hub+warmer expires at 2001-09-09T01:46:40")]
+#[case::never(None, &[Right::RepositoryPull, Right::RobotList], "✓ robot$hub+warmer never expires")]
+#[case::unknown(Some(1), &[Right::RepositoryPull], "when the robot expires, it may not read: that takes the right `robot: list`")]
+#[tokio::test]
+async fn a_robots_expiry_is_told_where_it_may_read_it(
+    #[case] expires_at: Option<i64>,
+    #[case] rights: &[Right],
+    #[case] finding: &str,
+) {
+    let mut robot = project_robot().rights(rights.iter().copied());
+    if let Some(seconds) = expires_at {
+        robot = robot.expires_at(seconds);
+    }
+    let simulator = harbor(robot).start().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+
+    let (text, problems) = report(&config(&simulator.url(), directory.path(), ROBOT, "{hub: {}}", "")).await;
+
+    assert!(!problems, "{text}");
+    assert_says(&text, &[finding]);
 }
 
 /// One says nothing of a repository that it lacks, and the other lacks the usual one.
