@@ -244,6 +244,13 @@ class Promises(Case):
             "warmer.kubewarden.svc:443": "hub:correct-horse", "registry.example.com:5000": "puller:from-values",
         })
 
+    def test_the_credentials_secret_outlives_the_policy_server_that_names_it(self):
+        # Kubewarden refuses every update of a PolicyServer whose Secret is gone, and so the one that lets it go.
+        for name in value_sets(lambda name: not values_of(name).get("policyServer", {}).get("imagePullSecret")):
+            with self.subTest(values=name):
+                secret, = (d for d in rendered(name) if d["kind"] == "Secret" and d["metadata"]["name"].endswith("-registries"))
+                self.assertEqual(secret["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+
     def test_without_tls_the_policy_server_is_told_so(self):
         values = changed("existing-policy-server", tls={"enabled": False}, policyServer={"create": True})
         server = find(documents(chart.render(values)), "PolicyServer")["spec"]
@@ -331,6 +338,9 @@ class Mistakes(Case):
         self.assert_refused(values_file("minimal"), "without a cluster", "tls.existingSecret", "tls.caBundle")
         values = changed("minimal", tls=values_of("existing-policy-server")["tls"])
         self.assert_refused(values, "The cluster `default` has no password", "existingSecret")
+
+    def test_who_tries_an_upgrade_is_told_of_the_dry_run_that_looks_things_up(self):
+        self.assert_refused(values_of("minimal"), "--dry-run=server")
 
     def test_a_leaf_needs_its_authority(self):
         values = changed("existing-policy-server", tls={"existingSecret": "warmer-tls"})

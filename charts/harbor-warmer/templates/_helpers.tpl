@@ -105,7 +105,7 @@ Everything that is secret, decided once for all templates: what an earlier relea
 {{- end }}
 {{- else }}
 {{- if not .cluster }}
-{{- fail "The chart makes an authority for TLS and keeps it by looking it up in the cluster. Here templates are rendered without a cluster (helm template, Argo CD), so every rendering would make another one. Write tls.existingSecret (the warmer's certificate) or tls.existingCaSecret with tls.certManager.enabled (an authority), and tls.caBundle (the PEM text of the authority). docs/install.md has the commands." }}
+{{- fail "The chart makes an authority for TLS and keeps it by looking it up in the cluster. Here templates are rendered without a cluster (helm template, Argo CD, --dry-run), so every rendering would make another one. For a look at what an installation or upgrade would do, use --dry-run=server. Otherwise write tls.existingSecret (the warmer's certificate) or tls.existingCaSecret with tls.certManager.enabled (an authority), and tls.caBundle (the PEM text of the authority). docs/install.md has the commands." }}
 {{- end }}
 {{- $days := int $tls.days }}
 {{- $ca := dict }}
