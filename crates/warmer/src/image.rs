@@ -291,6 +291,11 @@ impl Image {
         for tag in self.tags.values_mut() {
             tag.windows = 0;
         }
+        // Redis may have forgotten the index since, as when an administrator deleted its keys: that is tried, and costs
+        // a HEAD and a GET that Harbor else answers from there.
+        if self.tags.values().any(|tag| tag.recorded.is_none() && tag.moved.is_none()) {
+            self.index_opened = None;
+        }
         // A right that was missing may have been granted since.
         for manifest in self.manifests.values_mut() {
             manifest.by_blobs = false;

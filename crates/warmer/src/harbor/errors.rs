@@ -90,6 +90,10 @@ pub enum Refusal {
     CredentialsOrRight,
     /// There is no such project.
     NoSuchProject,
+    /// Harbor can't reach its database, and so knows neither robots nor projects.
+    Database,
+    /// A HEAD has no body to tell the two apart.
+    NoSuchProjectOrDatabase,
     /// Harbor's router doesn't know the path, as for capital letters in a repository.
     UnknownPath,
     /// The warmer has no credentials configured, and the project is not public.
@@ -107,6 +111,8 @@ impl fmt::Display for Refusal {
                 "Harbor refused the credentials: the robot's secret is wrong, it has expired, or it may not pull here",
             ),
             Self::NoSuchProject => f.write_str("Harbor has no such project"),
+            Self::Database => f.write_str("Harbor's database does not answer"),
+            Self::NoSuchProjectOrDatabase => f.write_str("Harbor has no such project, or its database does not answer"),
             Self::UnknownPath => f.write_str("Harbor does not take this for a repository's name"),
             Self::NotPublic => f.write_str("Harbor wants credentials: the project does not exist or is not public"),
             Self::Token => f.write_str("the token server gave no token"),
@@ -396,9 +402,11 @@ fn refusal(operation: Operation, headers: &HeaderMap, message: &str) -> Refusal 
         Refusal::UnknownPath
     } else if message.starts_with("project ") && message.ends_with("not found") {
         Refusal::NoSuchProject
+    } else if message.contains("failed to connect to") {
+        // The driver's words, with its address: Harbor makes a 401 of whatever goes wrong while it looks for the project.
+        Refusal::Database
     } else if message.is_empty() && empty_challenge {
-        // A HEAD has no body; the empty challenge is what a project that doesn't exist gets.
-        Refusal::NoSuchProject
+        Refusal::NoSuchProjectOrDatabase
     } else if operation == Operation::Token {
         Refusal::Token
     } else {

@@ -285,20 +285,20 @@ impl Image {
     /// Before the root may be read: every wanted tag has been asked for, for a tag that comes after the index is
     /// recorded no more.
     fn plan_root(&self, project: &Project, now: Timestamp) -> Next {
-        let heads = self.tags_to_head(project, now);
+        // A window has to outlast the index deadline, so one that was opened a while ago is opened again.
+        let fresh_for = (project.timers.tag_window() - project.timers.index_deadline()) / 2;
+        let heads = self.tags_to_head(project, now, fresh_for);
         if !heads.is_empty() {
             return Next::Do(heads);
         }
         Next::Do(vec![Step::ReadRoot { through_project: !project.resolves_through }])
     }
 
-    /// A HEAD for each wanted tag whose window has not been opened lately.
-    fn tags_to_head(&self, project: &Project, now: Timestamp) -> Vec<Step> {
+    /// A HEAD for each wanted tag whose window was not opened in the last `fresh_for`.
+    fn tags_to_head(&self, project: &Project, now: Timestamp, fresh_for: Duration) -> Vec<Step> {
         if project.kind == HarborKind::Distribution {
             return Vec::new();
         }
-        // A window has to outlast the index deadline, so one that was opened a while ago is opened again.
-        let fresh_for = (project.timers.tag_window() - project.timers.index_deadline()) / 2;
         self.wanted_tags()
             .into_iter()
             .filter(|tag| {
@@ -333,7 +333,8 @@ impl Image {
             plan.steps.extend(looks.into_iter().map(|tag| Step::LookForTag(tag.clone())));
             return;
         }
-        let heads = self.tags_to_head(project, now);
+        // A Harbor that restarted since the HEAD has forgotten the window, and after this GET it opens none for 7 days.
+        let heads = self.tags_to_head(project, now, project.timers.tag_tick());
         if heads.is_empty() {
             plan.steps.push(Step::ReadRoot { through_project: true });
         } else {
@@ -389,7 +390,7 @@ impl Image {
         if blob.copy_was_refused(project, now) {
             plan.stuck = Some(Next::Refused(format!(
                 "Harbor was given the blob {digest} twice and does not keep it: its project's quota may be used up, \
-                 or Harbor may be read-only"
+                 Harbor may be read-only, or its storage may be down"
             )));
             return;
         }

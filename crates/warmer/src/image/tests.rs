@@ -139,6 +139,37 @@ fn a_harbor_that_restarts_in_mid_warming_is_noticed_and_the_image_is_warm_in_the
 }
 
 #[test]
+fn a_harbor_that_restarts_before_the_index_is_read_through_the_project_records_the_tag_all_the_same() {
+    let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(30));
+    let mut image = wanted(&model);
+    model.restarts_at(START + seconds(15));
+    let project = Project { resolves_through: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+}
+
+#[rstest]
+#[case::keys_deleted(true, Phase::Tagged)]
+#[case::keys_kept(false, Phase::Warm)]
+fn a_blocked_tag_is_recorded_when_it_is_asked_for_after_its_keys_were_deleted(
+    #[case] deleted: bool,
+    #[case] expected: Phase,
+) {
+    let mut model = Model::index(&["linux/amd64"]);
+    let mut image = wanted(&model);
+    model.restarts_at(START + seconds(15));
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
+    if deleted {
+        model.forgets_the_index();
+    }
+    model.now = model.now + seconds(3600);
+    image.reopen(model.now);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
+    assert_eq!(image.phase(&a_project(), model.now), expected);
+}
+
+#[test]
 fn a_blob_whose_copy_broke_is_asked_for_again() {
     let mut model = Model::single();
     model.copies_that_break = 1;
@@ -382,6 +413,26 @@ fn a_refused_tag_does_not_hide_that_the_others_arrived() {
     assert!(image.is_replicated(&tag("1.0"), &target) && !image.is_replicated(&tag("latest"), &target));
     let tried_alone = model.executions().iter().filter(|tags| **tags == ["1.0"]).count();
     assert_eq!(tried_alone, 1, "{:?}", model.executions());
+}
+
+#[test]
+fn between_two_tries_a_replication_tells_why_the_last_one_failed() {
+    let mut model = Model::single();
+    model.refused_tag = Some(tag("1.0"));
+    let mut image = wanted(&model);
+    image.set_wants(vec![for_target("1.0")]);
+    let project = a_project();
+    loop {
+        match image.next(&project, model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
+            Next::WaitUntil(_, Waiting::Retry(why)) => {
+                assert_eq!(why, "the replication of 1.0 to prod: the target refused");
+                return;
+            }
+            Next::WaitUntil(until, _) => model.now = until,
+            end => panic!("{end:?}"),
+        }
+    }
 }
 
 #[test]

@@ -130,8 +130,8 @@ impl Image {
         let repository = format!("{}/{}", self.place.project, self.place.repository);
         let key = format!("cache:manifestlist:{repository}:{}", self.root);
         format!(
-            "Harbor has read this index and starts nothing for its tags until {heals_at}; deleting the Redis keys \
-             {key} and {key}:contenttype heals it at once"
+            "Harbor has read this index and starts nothing for its tags until {heals_at}; once the Redis keys {key} \
+             and {key}:contenttype are deleted, it is enough to ask for the image again"
         )
     }
 

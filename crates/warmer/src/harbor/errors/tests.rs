@@ -147,6 +147,11 @@ fn harbors_answers_are_told_apart(
     Refusal::CredentialsOrRight
 )]
 #[case::no_such_project("UNAUTHORIZED", "project nosuch not found", Refusal::NoSuchProject)]
+#[case::database_down(
+    "UNAUTHORIZED",
+    "failed to connect to `user=postgres database=registry`: 10.0.0.7:5432 (db): dial error: connection refused",
+    Refusal::Database
+)]
 #[case::capital_letters("UNAUTHORIZED", "un-recognized request: GET /v2/proxy/App/manifests/1", Refusal::UnknownPath)]
 fn harbors_own_401_names_whose_fault_it_is(#[case] code: &str, #[case] message: &str, #[case] expected: Refusal) {
     match answer(Operation::GetManifest, HARBOR, 401, &errors(code, message)) {
@@ -157,7 +162,7 @@ fn harbors_own_401_names_whose_fault_it_is(#[case] code: &str, #[case] message: 
 
 #[rstest]
 #[case::basic(Some(r#"Basic realm="harbor""#), Refusal::CredentialsOrRight)]
-#[case::empty(Some(""), Refusal::NoSuchProject)]
+#[case::empty(Some(""), Refusal::NoSuchProjectOrDatabase)]
 #[case::none(None, Refusal::CredentialsOrRight)]
 fn a_head_without_a_body_tells_a_missing_project_by_its_empty_challenge(
     #[case] challenge: Option<&'static str>,

@@ -121,6 +121,11 @@ impl Model {
         self.index_opened = None;
     }
 
+    /// An administrator deleted the index's keys in Redis.
+    pub(in crate::image) fn forgets_the_index(&mut self) {
+        self.index_opened = None;
+    }
+
     pub(in crate::image) fn place(&self) -> HarborImage {
         HarborImage {
             harbor: "main".parse().unwrap(),
@@ -334,7 +339,8 @@ impl Model {
         };
         let mut looks = (1..=20u32).map(|n| opened + Duration::from_secs(20) * n);
         let deadline = opened + Duration::from_secs(400);
-        looks.find(|look| all_by(*look)).or_else(|| any_by(deadline).then_some(deadline))
+        let pushed = looks.find(|look| all_by(*look)).or_else(|| any_by(deadline).then_some(deadline));
+        pushed.filter(|pushed| self.lives(opened, *pushed))
     }
 
     fn tagged_at(&self, tag: &Tag) -> Option<Timestamp> {
