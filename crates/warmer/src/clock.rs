@@ -1,10 +1,11 @@
 //! The only place that reads the clock.
 //!
 //! Everything that decides is handed `now`, so that a test can replay a fortnight in a millisecond. The service reads
-//! it here, once for each event.
+//! it here, once for each event. A simulation of the whole service makes it [`follow`] a clock of its own.
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,20 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
-/// The wall clock's moment.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads it")]
+static FOLLOWED: OnceLock<fn() -> Timestamp> = OnceLock::new();
+
+/// Makes `clock` the one that [`now`] reads in this process, in place of the system's. The first stays.
+pub fn follow(clock: fn() -> Timestamp) {
+    FOLLOWED.get_or_init(|| clock);
+}
+
+/// The moment by the system's clock, or by the one that is followed.
 pub fn now() -> Timestamp {
+    FOLLOWED.get().map_or_else(system_time, |clock| clock())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads it")]
+fn system_time() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

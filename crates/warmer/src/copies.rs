@@ -7,13 +7,18 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::clock::Timestamp;
 use crate::limiter::Permit;
 use crate::transfers::BlobKey;
 
 /// The copies under way. In memory only: after a restart Harbor is asked again what it has.
 #[derive(Default)]
-pub struct Copies(Mutex<HashMap<BlobKey, Copy>>);
+pub struct Copies {
+    under_way: Mutex<HashMap<BlobKey, Copy>>,
+    began: Notify,
+}
 
 struct Copy {
     asked: Timestamp,
@@ -26,6 +31,14 @@ impl Copies {
     /// Harbor was asked for the blob and began to copy it; by `gives_up` it should be there.
     pub fn began(&self, key: BlobKey, permit: Permit, asked: Timestamp, gives_up: Timestamp) {
         self.lock().insert(key, Copy { asked, gives_up, permit: Some(permit) });
+        self.began.notify_one();
+    }
+
+    /// Resolves when there are copies under way.
+    pub async fn any(&self) {
+        while self.lock().is_empty() {
+            self.began.notified().await;
+        }
     }
 
     /// When Harbor was asked for the blob, if that copy may still be under way.
@@ -58,6 +71,6 @@ impl Copies {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BlobKey, Copy>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -235,6 +235,14 @@ impl Front {
         Some((body.bytes, body.media_type, at))
     }
 
+    /// What a digest names, as far as a HEAD or a GET told lately.
+    pub(crate) fn known_media_type(&self, image: &HarborImage, digest: Digest, now: Timestamp) -> Option<String> {
+        match lock(&self.knowledge).head(image, &TagOrDigest::Digest(digest), now) {
+            Some(Seen::There(head)) => head.media_type,
+            Some(Seen::Missing) | None => None,
+        }
+    }
+
     /// The root of a child manifest, as far as indexes were read through the front.
     pub fn root_of_child(&self, image: &HarborImage, child: Digest) -> Option<Digest> {
         lock(&self.knowledge).root_of_child(image, child)

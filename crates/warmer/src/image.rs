@@ -41,6 +41,9 @@ pub struct Image {
     pub root: Digest,
     /// What the root was seen to be.
     pub(crate) content: Content,
+    /// The upstream said that it has no such root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) root_missing: bool,
     /// When the index was first read through the project itself: Harbor waits 400 s from there for its children, and
     /// remembers it for 7 days.
     pub(crate) index_opened: Option<Timestamp>,
@@ -78,6 +81,9 @@ pub struct Want {
     pub cluster: String,
     /// The tag that the workload wrote, if it wrote one.
     pub tag: Option<Tag>,
+    /// It wrote the digest too, so it means this image wherever the tag goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// What its nodes run.
     pub platforms: Platforms,
     /// Where it pulls from.
@@ -175,6 +181,9 @@ pub(crate) struct TagState {
     pub(crate) windows: u32,
     /// When the tag was seen to mean another digest, or to be gone.
     pub(crate) moved: Option<Timestamp>,
+    /// How often in a row the upstream said that there is no such tag.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) missed: u32,
     /// When Harbor's record was seen to be this image.
     pub(crate) recorded: Option<Timestamp>,
     /// When that was last looked at.
@@ -260,6 +269,10 @@ impl DeadReason {
     }
 }
 
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl Image {
     /// An image that nothing is known of but its digest.
     pub fn new(place: HarborImage, root: Digest, now: Timestamp) -> Self {
@@ -267,6 +280,7 @@ impl Image {
             place,
             root,
             content: Content::Unread,
+            root_missing: false,
             index_opened: None,
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
@@ -287,6 +301,7 @@ impl Image {
         self.opened = now;
         self.verify_since = now;
         self.warm_at = None;
+        self.root_missing = false;
         self.hopeless = None;
         for tag in self.tags.values_mut() {
             tag.windows = 0;

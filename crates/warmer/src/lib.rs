@@ -20,6 +20,7 @@ pub mod image;
 pub mod import_veradco;
 pub mod intake;
 pub mod limiter;
+mod lookup;
 pub mod manifest;
 pub mod metrics;
 pub mod plan;

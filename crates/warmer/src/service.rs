@@ -32,6 +32,8 @@ pub struct Service {
     pub registry_address: SocketAddr,
     /// Where probes, metrics and the command line come in.
     pub admin_address: SocketAddr,
+    /// Its queue.
+    pub store: Store,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -102,11 +104,11 @@ impl Service {
             metrics: Arc::clone(&metrics),
         };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(survey.run()));
-        let upkeep = Upkeep { config: Arc::clone(&config), store, projects, intake, metrics };
+        let upkeep = Upkeep { config: Arc::clone(&config), store: store.clone(), projects, intake, metrics };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep.run()));
         tasks.close();
         tracing::info!(registry.address = %registry_address, admin.address = %admin_address, "ready");
-        Ok(Self { registry_address, admin_address, tasks, shutdown })
+        Ok(Self { registry_address, admin_address, store, tasks, shutdown })
     }
 
     /// Resolves when the service has stopped after its shutdown, or has had long enough to.

@@ -162,6 +162,11 @@ impl Store {
         self.0.writer.is_healthy()
     }
 
+    /// Changes on their way to the disk whose callers wait for them.
+    pub fn changes_under_way(&self) -> usize {
+        self.0.writer.under_way()
+    }
+
     /// Runs `change` in the next commit, and answers when that is on the disk.
     async fn write<T: Send + 'static>(
         &self,

@@ -59,8 +59,12 @@ pub struct Workshop {
 /// A unit whose lease ran out so often in a row is not tried again.
 const MOST_CRASHES: u32 = 5;
 
-/// With nothing due, the queue is looked at again after this at the latest: a lease of a lost process may run out.
-const LONGEST_NAP: Duration = Duration::from_secs(1);
+/// With nothing due, the queue is looked at again after this at the latest. Whatever becomes due sooner wakes the
+/// workers by itself; only a clock that is set forward doesn't.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// While the disk takes no writes, work is looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Copies that are overdue lose their places so soon: a second is nothing to a transfer.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -96,7 +100,7 @@ impl Workshop {
             if idle {
                 drop(free);
                 // What is due stays due while the disk is full; asking for it at once would only fill the log.
-                let nap = if is_broken { LONGEST_NAP } else { self.nap().await };
+                let nap = if is_broken { LOOK_AGAIN } else { self.nap().await };
                 tokio::select! {
                     () = woken => {}
                     () = tokio::time::sleep(nap) => {}
@@ -111,6 +115,7 @@ impl Workshop {
     /// A copy that nobody looks for any more, of an image that waits or is given up, must not keep its place at Harbor.
     async fn keep_sweeping(self: Arc<Self>) {
         loop {
+            self.copies.any().await;
             tokio::time::sleep(SWEEP_EVERY).await;
             self.copies.sweep(clock::now());
         }

@@ -60,7 +60,7 @@ impl Knowledge {
         {
             let media_type = Some(body.media_type.clone()).filter(|media_type| !media_type.is_empty());
             let size_bytes = Some(body.bytes.len() as u64);
-            return Some(Seen::There(ManifestHead { digest: *digest, media_type, size_bytes }));
+            return Some(Seen::There(ManifestHead { digest: *digest, media_type, size_bytes, from_storage: false }));
         }
         let (at, head) = self.heads.get(&(image.clone(), reference.clone()))?;
         let good_for = match (head, reference) {
@@ -193,7 +193,12 @@ mod tests {
     }
 
     fn head(byte: u8, media_type: &str) -> ManifestHead {
-        ManifestHead { digest: digest(byte), media_type: Some(media_type.to_owned()), size_bytes: Some(7) }
+        ManifestHead {
+            digest: digest(byte),
+            media_type: Some(media_type.to_owned()),
+            size_bytes: Some(7),
+            from_storage: false,
+        }
     }
 
     fn index(children: &[u8]) -> ManifestBody {

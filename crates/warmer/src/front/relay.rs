@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Project;
 use crate::front::knowledge::{Knowledge, Seen, is_manifest};
 use crate::harbor::{AnswerClass, Client, HarborError, ManifestBody, ManifestHead, Repository, Upstream};
+use crate::lookup;
 use crate::store::{Store, StoreError};
 
 /// The announced tags that are asked for before an index is read. More than these share a digest only by mistake, and
@@ -43,22 +44,29 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// HEAD of a manifest. An ambiguous 404 is resolved by asking whether the upstream answers at all.
+    /// HEAD of a manifest. An ambiguous answer is resolved by asking whether the upstream answers at all.
     pub(crate) async fn head(
         &self,
         image: &HarborImage,
         reference: &TagOrDigest,
     ) -> Result<Seen<ManifestHead>, RelayError> {
         let place = Repository::from(image);
-        let seen = match self.client.head_manifest(&place, reference).await {
-            Ok(head) => Seen::There(head),
-            Err(error) => match error.class() {
-                AnswerClass::MissingTag => Seen::Missing,
-                AnswerClass::NotFoundAmbiguous => match self.client.probe(&place).await? {
-                    Upstream::Answers => Seen::Missing,
-                    Upstream::Silent => return Err(RelayError::UpstreamSilent),
+        let seen = match reference {
+            TagOrDigest::Tag(tag) => match lookup::look_up(&self.client, &place, tag).await {
+                Ok(found) => found.map_or(Seen::Missing, Seen::There),
+                Err(error) if error.class() == AnswerClass::UpstreamSilent => return Err(RelayError::UpstreamSilent),
+                Err(error) => return Err(error.into()),
+            },
+            TagOrDigest::Digest(_) => match self.client.head_manifest(&place, reference).await {
+                Ok(head) => Seen::There(head),
+                Err(error) => match error.class() {
+                    AnswerClass::MissingTag => Seen::Missing,
+                    AnswerClass::NotFoundAmbiguous => match self.client.probe(&place).await? {
+                        Upstream::Answers => Seen::Missing,
+                        Upstream::Silent => return Err(RelayError::UpstreamSilent),
+                    },
+                    _ => return Err(error.into()),
                 },
-                _ => return Err(error.into()),
             },
         };
         self.knowledge().saw_head(image, reference, &seen, clock::now());
@@ -121,6 +129,8 @@ impl Relay {
             let reference = TagOrDigest::Tag(tag);
             async move {
                 match self.client.head_manifest(&Repository::from(image), &reference).await {
+                    // Recorded already, whatever it means now.
+                    Ok(head) if head.from_storage => Ok(()),
                     Ok(head) => {
                         self.knowledge().saw_head(image, &reference, &Seen::There(head), clock::now());
                         Ok(())

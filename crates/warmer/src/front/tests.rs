@@ -152,7 +152,7 @@ async fn a_missing_tag_is_told_from_a_silent_upstream() {
     let behind = Behind::start(PATIENT).await;
     assert_eq!(head(&behind.front, "1").await, Err(FrontError::Missing));
     assert_eq!(head(&behind.front, "1").await, Err(FrontError::Missing));
-    assert_eq!(behind.harbor.asked().len(), 2, "HEAD and probe, once");
+    assert_eq!(behind.harbor.asked().len(), 3, "HEAD, probe, and HEAD again, once");
     assert!(behind.harbor.asked()[1].starts_with("GET /v2/hub/library/nginx/manifests/sha256:"), "never by tag");
     behind.harbor.lose_upstream();
     assert_eq!(head(&behind.front, "2").await, Err(FrontError::Deferred(Deferral::UpstreamSilent)));

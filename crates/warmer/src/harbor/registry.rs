@@ -27,12 +27,14 @@ const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 /// What a HEAD tells of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestHead {
-    /// Its digest: the upstream's.
+    /// Its digest: the upstream's, if it isn't `from_storage`.
     pub digest: Digest,
     /// Its media type, without parameters; tells an index from a manifest. None where the answer has none.
     pub media_type: Option<String>,
     /// Its size.
     pub size_bytes: Option<u64>,
+    /// Harbor answered for a tag out of its own storage, which it does as well when the upstream does not answer.
+    pub from_storage: bool,
 }
 
 /// A manifest.
@@ -87,7 +89,9 @@ impl Client {
             (TagOrDigest::Tag(_), None) => return Err(HarborError::Invalid(Invalid::NoDigest)),
         };
         let media_type = media_type_of(headers);
-        Ok(ManifestHead { digest, media_type, size_bytes: content_length_of(headers) })
+        let from_storage =
+            matches!(reference, TagOrDigest::Tag(_)) && self.kind() == HarborKind::Harbor && has_quoted_etag(headers);
+        Ok(ManifestHead { digest, media_type, size_bytes: content_length_of(headers), from_storage })
     }
 
     /// GET of a manifest by digest; there is none by tag, for the reason given at [`Client::head_manifest`].
@@ -282,6 +286,13 @@ fn digest_of(headers: &HeaderMap) -> Option<Digest> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let from = |text: &str| text.trim_matches('"').parse().ok();
     text(DOCKER_CONTENT_DIGEST).and_then(from).or_else(|| text(header::ETAG.as_str()).and_then(from))
+}
+
+/// The registry behind Harbor's core quotes it, as HTTP has it; the proxy in front does not.
+fn has_quoted_etag(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ETAG)
+        .is_some_and(|etag| etag.as_bytes().starts_with(b"\"") || etag.as_bytes().starts_with(b"W/"))
 }
 
 fn media_type_of(headers: &HeaderMap) -> Option<String> {

@@ -285,6 +285,9 @@ impl Image {
     /// Before the root may be read: every wanted tag has been asked for, for a tag that comes after the index is
     /// recorded no more.
     fn plan_root(&self, project: &Project, now: Timestamp) -> Next {
+        if self.root_missing && self.is_superseded() {
+            return Next::Done(None);
+        }
         // A window has to outlast the index deadline, so one that was opened a while ago is opened again.
         let fresh_for = (project.timers.tag_window() - project.timers.index_deadline()) / 2;
         let heads = self.tags_to_head(project, now, fresh_for);
@@ -389,21 +392,25 @@ impl Image {
         };
         if blob.copy_was_refused(project, now) {
             plan.stuck = Some(Next::Refused(format!(
-                "Harbor was given the blob {digest} twice and does not keep it: its project's quota may be used up, \
-                 Harbor may be read-only, or its storage may be down"
+                "Harbor was given the blob {digest} again and again and does not keep it: its project's quota may be \
+                 used up, Harbor may be read-only, or its storage may be down"
             )));
             return;
         }
         let first_asked = blob.first_asked.unwrap_or(asked);
         let drained = blob.drained.is_some_and(|drained| drained >= asked);
-        let patience_ends = first_asked + timers.copy_patience(size_bytes);
-        if !drained && now >= patience_ends {
+        let patience = timers.copy_patience(size_bytes);
+        let patience_ends = first_asked + patience * 2;
+        if !drained && now >= patience_ends && blob.asks >= 2 {
             plan.steps.push(drain);
             return;
         }
         // A background copy that broke is not retried by Harbor, and one under way makes another request cheap: its
-        // second copy ends at once. So ask again after a minute, two, four.
-        let again = asked + timers.of(Duration::from_secs(60)).saturating_mul(1 << blob.asks.saturating_sub(1).min(6));
+        // second copy ends at once. So ask again after a minute, two, four, and when patience is half over: reading
+        // the blob to its end would cost the upstream its bytes twice.
+        let minutes = timers.of(Duration::from_secs(60)).saturating_mul(1 << blob.asks.saturating_sub(1).min(6));
+        let half_time = Some(first_asked + patience).filter(|half_time| asked < *half_time);
+        let again = half_time.map_or(asked + minutes, |half_time| half_time.min(asked + minutes));
         if !drained && now >= again {
             plan.steps.push(ask);
             return;
@@ -539,7 +546,7 @@ impl Image {
 }
 
 impl BlobState {
-    /// It was given to Harbor twice, the second time to its end, and Harbor still does not have it.
+    /// It was given to Harbor several times, the last time to its end, and Harbor still does not have it.
     pub(super) fn copy_was_refused(&self, project: &Project, now: Timestamp) -> bool {
         self.local.is_none()
             && self.asks >= 2

@@ -125,13 +125,18 @@ pub enum Observation {
     Held,
 }
 
+/// A tag that meant this image a moment ago is gone when the upstream has said so this often in a row. Harbor says "not
+/// found" as well when one of the two requests that a HEAD costs fails there, and the upstream may answer the next one.
+const MISSED_IS_GONE: u32 = 3;
+
 impl Image {
     /// Takes in what was seen.
     pub fn observe(&mut self, project: &Project, observation: Observation, now: Timestamp) {
         match observation {
             Observation::TagHeaded { tag, digest } => self.tag_headed(project, tag, digest, now),
-            Observation::TagGone(tag) => self.tags.entry(tag).or_default().moved = Some(now),
+            Observation::TagGone(tag) => self.tag_gone(tag, now),
             Observation::RootWasIndex { children, through_project } => {
+                self.root_missing = false;
                 self.content = Content::Index(children);
                 if through_project {
                     self.index_opened = Some(now);
@@ -139,6 +144,7 @@ impl Image {
                 self.attempts.progressed();
             }
             Observation::RootWasManifest { blobs, through_project } => {
+                self.root_missing = false;
                 self.content = Content::Manifest;
                 self.attempts.progressed();
                 if through_project {
@@ -146,7 +152,7 @@ impl Image {
                 }
             }
             Observation::ChildRead { digest, blobs } => self.child_read(digest, blobs, now),
-            Observation::ManifestMissing(digest) => self.hopeless(digest, DeadReason::NoSuchManifest),
+            Observation::ManifestMissing(digest) => self.manifest_missing(digest, now),
             Observation::ManifestUnsupported { digest, why } => self.hopeless(digest, DeadReason::Unsupported(why)),
             Observation::BlobLocal(digest) => {
                 let blob = self.blobs.entry(digest).or_default();
@@ -275,12 +281,24 @@ impl Image {
     fn tag_headed(&mut self, project: &Project, tag: Tag, digest: Digest, now: Timestamp) {
         let remembered = self.index_is_remembered(project, now);
         let state = self.tags.entry(tag).or_default();
+        state.missed = 0;
         state.moved = (digest != self.root).then_some(now);
         // Once the index was read, Harbor answers a HEAD from Redis and starts no window for the tag.
         if state.moved.is_none() && !remembered {
             state.headed = Some(now);
             state.windows += 1;
         }
+    }
+
+    fn tag_gone(&mut self, tag: Tag, now: Timestamp) {
+        let state = self.tags.entry(tag.clone()).or_default();
+        state.missed += 1;
+        if state.missed >= MISSED_IS_GONE {
+            state.moved = Some(now);
+            return;
+        }
+        let seed = self.root;
+        self.attempts.failed(&format!("HEAD tag {tag}"), "the upstream has no such tag".to_owned(), &seed, now);
     }
 
     fn tag_recorded(&mut self, tag: Tag, digest: Digest, children: &[Digest], now: Timestamp) {
@@ -303,6 +321,26 @@ impl Image {
             // Harbor goes on showing the old image until it records the new one.
             state.recorded = None;
         }
+    }
+
+    fn manifest_missing(&mut self, digest: Digest, now: Timestamp) {
+        let is_pinned = self.wants.iter().any(|want| want.pinned || want.tag.is_none());
+        if digest != self.root || is_pinned {
+            self.hopeless(digest, DeadReason::NoSuchManifest);
+            return;
+        }
+        self.root_missing = true;
+        let tags: Vec<Tag> = self.wanted_tags().into_iter().cloned().collect();
+        if tags.is_empty() {
+            return;
+        }
+        // A tag named it a moment ago. Either it has moved since, or Harbor answered for the tag with the digest of its
+        // own copy of the index, as it does when the upstream doesn't answer. The tag is asked for again.
+        for tag in tags {
+            self.tags.entry(tag).or_default().headed = None;
+        }
+        let error = "the upstream has no such manifest, although its tag was said to mean it".to_owned();
+        self.attempts.failed("read the root manifest", error, &digest, now);
     }
 
     fn hopeless(&mut self, digest: Digest, reason: DeadReason) {

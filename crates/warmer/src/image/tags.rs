@@ -91,6 +91,12 @@ impl Image {
         }
     }
 
+    /// Whether every tag that it is wanted for means another image now, and nobody wrote its digest.
+    pub(super) fn is_superseded(&self) -> bool {
+        let elsewhere = |tag: &Tag| self.tags.get(tag).is_some_and(|state| state.moved.is_some());
+        self.wants.iter().all(|want| !want.pinned && want.tag.as_ref().is_some_and(elsewhere))
+    }
+
     /// The tags that somebody wants and that still mean this image, each once.
     pub(super) fn wanted_tags(&self) -> Vec<&Tag> {
         let mut tags: Vec<_> = self

@@ -34,11 +34,20 @@ pub(crate) fn a_want(tag: Option<&str>, platforms: &str, asked: Timestamp) -> Wa
     Want {
         cluster: "east".to_owned(),
         tag: tag.map(|tag| tag.parse().unwrap()),
+        pinned: false,
         platforms: Platforms::new(platforms.split(',').map(|platform| platform.parse().unwrap())).unwrap(),
         target: None,
         first_asked: asked,
         last_asked: asked,
         headed: None,
+    }
+}
+
+impl Image {
+    /// With this seen as well.
+    fn observed(mut self, observation: Observation, now: Timestamp) -> Self {
+        self.observe(&a_project(), observation, now);
+        self
     }
 }
 
@@ -176,10 +185,11 @@ fn a_blob_whose_copy_broke_is_asked_for_again() {
     let mut image = wanted(&model);
     assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert!(model.second(image.warm_at.unwrap()) < 130);
+    assert!(image.blobs.values().all(|blob| blob.drained.is_none()), "that would move it twice: {image:?}");
 }
 
 #[test]
-fn a_blob_that_harbor_does_not_keep_is_noticed_after_two_whole_transfers() {
+fn a_blob_that_harbor_does_not_keep_is_asked_for_twice_and_read_to_its_end_once_before_that_is_said() {
     let mut model = Model::single();
     model.copies_that_break = usize::MAX;
     let mut image = wanted(&model);
@@ -194,7 +204,8 @@ fn a_blob_that_harbor_does_not_keep_is_noticed_after_two_whole_transfers() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(model.most_transfers_of_a_blob(), 2);
+    assert_eq!(model.most_transfers_of_a_blob(), 3);
+    assert!(image.blobs.values().any(|blob| blob.drained.is_some()));
 }
 
 #[test]
@@ -272,6 +283,48 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
     assert_eq!(first, Next::Do(vec![Step::HeadTag(tag("latest"))]));
     image.observe(&a_project(), Observation::TagHeaded { tag: tag("latest"), digest: model.root() }, START);
     assert_eq!(image.next(&a_project(), START), Next::Do(vec![Step::ReadRoot { through_project: true }]));
+}
+
+#[test]
+fn a_tag_is_gone_when_the_upstream_has_said_so_three_times_in_a_row() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    for missed in 1..=3 {
+        assert_eq!(image.next(&a_project(), model.now), Next::Do(vec![Step::HeadTag(tag("1.0"))]));
+        image.observe(&a_project(), Observation::TagGone(tag("1.0")), model.now);
+        if missed == 2 {
+            // Seen in between, so it starts anew.
+            let headed = Observation::TagHeaded { tag: tag("1.0"), digest: model.root() };
+            assert!(image.clone().observed(headed, model.now).tags[&tag("1.0")].missed == 0);
+        }
+        if missed < 3 {
+            let Next::WaitUntil(retry_at, Waiting::Retry(_)) = image.next(&a_project(), model.now) else {
+                panic!("{image:?}")
+            };
+            model.now = retry_at;
+        }
+    }
+    assert_eq!(image.tag_status(&tag("1.0"), &a_project(), model.now), TagStatus::Moved);
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
+}
+
+/// While its upstream doesn't answer, Harbor names its own copy of an index for a tag that it has recorded.
+#[test]
+fn a_root_that_a_tag_names_and_the_upstream_does_not_have_makes_the_tag_be_asked_for_again() {
+    let model = Model::index(&["linux/amd64"]);
+    let mut image = wanted(&model);
+    image.observe(&a_project(), Observation::TagHeaded { tag: tag("1.0"), digest: model.root() }, START);
+    image.observe(&a_project(), Observation::ManifestMissing(model.root()), START);
+    let Next::WaitUntil(retry_at, Waiting::Retry(_)) = image.next(&a_project(), START) else { panic!("{image:?}") };
+    assert_eq!(image.next(&a_project(), retry_at), Next::Do(vec![Step::HeadTag(tag("1.0"))]));
+    let moved = Observation::TagHeaded { tag: tag("1.0"), digest: Digest::ZERO };
+    let superseded = image.clone().observed(moved, retry_at);
+    assert_eq!(superseded.next(&a_project(), retry_at), Next::Done(None), "its wants go to the other image");
+
+    image.wants.push(Want { pinned: true, ..a_want(Some("1.0"), "linux/amd64", START) });
+    let pinned = image.observed(Observation::ManifestMissing(model.root()), retry_at);
+    assert_eq!(pinned.next(&a_project(), retry_at), Next::Dead(DeadReason::NoSuchManifest));
 }
 
 #[test]

@@ -99,9 +99,11 @@ pub(super) fn image_key(place: &HarborImage, root: Digest) -> String {
 /// Two wants of one unit are one if these are equal.
 pub(super) fn want_key(want: &Want) -> String {
     let tag = want.tag.as_ref().map_or("", Tag::as_str);
+    // No tag begins with an at sign. A pin without a tag can't be anything else.
+    let pin = if want.pinned && want.tag.is_some() { "@" } else { "" };
     let target = want.target.as_ref().map_or("", |target| target.as_str());
     // None of the parts holds a line break; the cluster's name, which a person chose, comes last.
-    format!("{tag}\n{}\n{target}\n{}", want.platforms.path_form(), want.cluster)
+    format!("{pin}{tag}\n{}\n{target}\n{}", want.platforms.path_form(), want.cluster)
 }
 
 impl ToSql for Timestamp {

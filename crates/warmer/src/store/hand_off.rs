@@ -62,6 +62,7 @@ impl Store {
         let want = Want {
             cluster: cluster.to_owned(),
             tag: hand_off.subject.tag().cloned(),
+            pinned: matches!(hand_off.subject, Subject::Pin { .. }),
             platforms: hand_off.platforms,
             target: hand_off.target,
             first_asked: now,

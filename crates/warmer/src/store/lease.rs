@@ -316,7 +316,7 @@ impl Desk<'_> {
 
     /// `tag` means another digest than that of the image `unit`.
     fn move_tag(&self, unit: UnitId, place: &HarborImage, tag: Tag, resolved: Resolved) -> rusqlite::Result<()> {
-        self.move_wants(unit, place, resolved, |want| want.tag.as_ref() == Some(&tag))?;
+        self.move_wants(unit, place, resolved, |want| !want.pinned && want.tag.as_ref() == Some(&tag))?;
         let mut announcement = Announcement::new(place.clone(), tag.clone());
         announcement.resolved = Some(resolved);
         let key = announcement_key(place, &tag);

@@ -1,7 +1,7 @@
 //! The thread that writes: group commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -24,6 +24,23 @@ const QUEUED: usize = 4096;
 pub(super) struct Writer {
     changes: mpsc::Sender<Change>,
     healthy: Arc<AtomicBool>,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// One change, from its caller's request until the caller was told of its end.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Writer {
@@ -36,12 +53,17 @@ impl Writer {
             .name("queue-writer".to_owned())
             .spawn(move || write_all(connection, receiver, &told))
             .expect("the system starts a thread at the start of the program");
-        Self { changes, healthy }
+        Self { changes, healthy, under_way: Arc::default() }
     }
 
     /// Whether the disk took the last write.
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed) && !self.changes.is_closed()
+    }
+
+    /// Changes that were asked for and whose callers don't know yet what became of them.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
     }
 
     /// Runs `change` in the next commit. What it returns beside its value runs right after that commit, in the order
@@ -51,12 +73,14 @@ impl Writer {
         change: impl FnOnce(&Connection) -> rusqlite::Result<(T, Then)> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        let under_way = UnderWay::begin(&self.under_way);
         let change: Change = Box::new(move |connection| {
             let (value, then) = change(connection)?;
             Ok(Box::new(move || {
                 then();
                 // The caller may have gone: the change stands all the same.
                 let _gone = answer.send(value);
+                drop(under_way);
             }))
         });
         self.changes.send(change).await.map_err(|_| StoreError::Closed)?;

@@ -8,10 +8,11 @@ use super::trouble::Counts;
 use crate::announcement::{self, Announcement};
 use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
-use crate::front::RelayError;
+use crate::front::{RelayError, is_manifest};
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
 use crate::image::{Observation, Step};
 use crate::limiter::{Permit, Priority};
+use crate::lookup;
 use crate::manifest::Manifest;
 use crate::metrics::BlobOutcome;
 use crate::project::Project;
@@ -95,7 +96,12 @@ impl Workshop {
                     Some(project) => Repository { project: project.clone(), repository: place.repository.clone() },
                     None => here.clone(),
                 };
-                self.read_root(client, place, &elsewhere, root, false).await
+                match self.is_manifest(client, place, &elsewhere, root).await {
+                    // Harbor would store it there as well.
+                    Ok(true) => self.open_root(client, place, root).await,
+                    Ok(false) => self.read_root(client, place, &elsewhere, root, false).await,
+                    Err(error) => Err(error),
+                }
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
             Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
@@ -141,25 +147,17 @@ impl Workshop {
         })
     }
 
-    /// HEAD of a tag. Its 404 has no body, so a second request tells whether the tag is missing or the upstream silent.
+    /// HEAD of a tag, and what else is needed to rely on its answer.
     async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &Tag) -> Headed {
-        let here = Repository::from(place);
-        match client.head_manifest(&here, &TagOrDigest::Tag(tag.clone())).await {
-            Ok(head) => {
+        match lookup::look_up(client, &Repository::from(place), tag).await {
+            Ok(Some(head)) => {
                 let (digest, now) = (head.digest, clock::now());
                 self.served(place, now);
                 self.front.saw_tag(place, tag, head, now);
                 Headed::Digest(digest)
             }
-            Err(error) => match error.class() {
-                AnswerClass::MissingTag => Headed::Missing,
-                AnswerClass::NotFoundAmbiguous => match client.probe(&here).await {
-                    Ok(Upstream::Answers) => Headed::Missing,
-                    Ok(Upstream::Silent) => Headed::Failed(HarborError::UpstreamSilent),
-                    Err(error) => Headed::Failed(error),
-                },
-                _ => Headed::Failed(error),
-            },
+            Ok(None) => Headed::Missing,
+            Err(error) => Headed::Failed(error),
         }
     }
 
@@ -188,6 +186,29 @@ impl Workshop {
             return Ok(Seen::nothing_yet());
         }
         self.read_root(client, place, &Repository::from(place), root, true).await
+    }
+
+    /// Whether the root is no index. By digest a HEAD starts no clock of Harbor's, in neither project.
+    async fn is_manifest(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        elsewhere: &Repository,
+        root: Digest,
+    ) -> Result<bool, HarborError> {
+        let media_type = match self.front.known_media_type(place, root, clock::now()) {
+            Some(media_type) => Some(media_type),
+            None => match client.head_manifest(elsewhere, &TagOrDigest::Digest(root)).await {
+                Ok(head) => head.media_type,
+                Err(error) if error.class() == AnswerClass::NotFoundAmbiguous => match client.probe(elsewhere).await? {
+                    // The GET will say that it is missing.
+                    Upstream::Answers => None,
+                    Upstream::Silent => return Err(HarborError::UpstreamSilent),
+                },
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(media_type.as_deref().is_some_and(is_manifest))
     }
 
     async fn read_root(

@@ -489,3 +489,53 @@ async fn a_limit_of_one_connection_to_the_upstream_is_lived_with() {
     site.wait_until_warm(&id).await;
     assert!(site.harbor_has(&image, AMD64));
 }
+
+/// Harbor stores what is read through any proxy project, a single manifest too; only an index is nothing but read.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_stored_in_the_project_that_indexes_are_read_through() {
+    let projects = harbor()
+        .project(ProjectSpec::proxy("resolve"))
+        .robot(RobotSpec::project("resolve", "warmer", "s3cret"))
+        .robot(RobotSpec::system("both", "s3cret"));
+    let project = "resolveThrough: resolve}\n      resolve: {".to_owned();
+    let tune = |config: &mut Config| {
+        for harbor in config.harbors.values_mut() {
+            if let harbor_warmer::config::Credentials::Basic { username, .. } = &mut harbor.credentials {
+                *username = "robot$both".to_owned();
+            }
+        }
+    };
+    let site = Site::with(projects, Options { project, tune, ..Options::default() }).await;
+    let image = site.harbor.upstream().push(two_platforms("library/app", "1.0").single_manifest());
+    let pin = Subject::Pin { digest: image.digest.parse().unwrap(), tag: None };
+    let id = site.hand_off("library/app", AMD64, pin).await.image.unwrap();
+    site.wait_until_warm(&id).await;
+    site.assert_copied_once(&image, AMD64);
+    let read_there = site
+        .harbor
+        .requests()
+        .into_iter()
+        .filter(|request| request.class == RouteClass::ManifestGet && request.path.starts_with("/v2/resolve/"));
+    assert_eq!(read_there.count(), 0, "Harbor would fetch all of it into that project after 200 s");
+}
+
+/// Harbor answers for a tag that it has recorded out of its own storage when the upstream doesn't answer: for an index
+/// with the digest of its own copy of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_tag_whose_upstream_does_not_answer_is_looked_up_when_it_does() {
+    let tune = |config: &mut Config| config.queue.recheck_after = Duration::ZERO;
+    let options = Options { front: "cacheFor: 0ms".to_owned(), ..options(tune) };
+    let site = Site::with(harbor(), Options { project: "completeIndex: true".to_owned(), ..options }).await;
+    let image = push(&site);
+    let id = announce(&site).await;
+    site.wait_for(&id, |view| view.summary.phase == Phase::Tagged).await;
+
+    site.harbor.upstream().set_down(true);
+    let requests = site.harbor.upstream_stats().manifest_heads;
+    announce(&site).await;
+    until(&site, |harbor| harbor.upstream_stats().manifest_heads > requests + 1).await;
+    site.harbor.upstream().set_down(false);
+    site.wait_for(&id, |view| view.summary.phase == Phase::Tagged).await;
+    let images: Vec<_> = site.list().await.images.into_iter().filter_map(|image| image.root).collect();
+    assert_eq!(images.iter().map(ToString::to_string).collect::<Vec<_>>(), [image.digest.to_string()]);
+}

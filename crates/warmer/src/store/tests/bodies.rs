@@ -10,6 +10,7 @@ use crate::image::TagStatus;
 const IMAGE_V1: &str = include_str!("../fixtures/image-v1.json");
 const ANNOUNCEMENT_V1: &str = include_str!("../fixtures/announcement-v1.json");
 const WANT_V1: &str = include_str!("../fixtures/want-v1.json");
+const PINNED_WANT_V1: &str = include_str!("../fixtures/want-v1-pinned.json");
 
 fn parse<T: FromSql>(fixture: &str) -> T {
     T::column_result(ValueRef::Blob(fixture.as_bytes())).unwrap_or_else(|error| panic!("{error}: {fixture}"))
@@ -42,7 +43,9 @@ fn what_is_written_today_is_the_newest_format() {
     for fixture in [IMAGE_V1, ANNOUNCEMENT_V1] {
         assert_eq!(print(&parse::<Unit>(fixture)), serde_json::from_str::<serde_json::Value>(fixture).unwrap());
     }
-    assert_eq!(print(&parse::<Want>(WANT_V1)), serde_json::from_str::<serde_json::Value>(WANT_V1).unwrap());
+    for fixture in [WANT_V1, PINNED_WANT_V1] {
+        assert_eq!(print(&parse::<Want>(fixture)), serde_json::from_str::<serde_json::Value>(fixture).unwrap());
+    }
 }
 
 #[rstest]

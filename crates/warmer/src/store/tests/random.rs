@@ -133,6 +133,7 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
                 let want = Want {
                     cluster: format!("cluster-{cluster}"),
                     tag: hand_off.subject.tag().cloned(),
+                    pinned: matches!(hand_off.subject, Subject::Pin { .. }),
                     platforms: hand_off.platforms.clone(),
                     target: None,
                     first_asked: self.now,

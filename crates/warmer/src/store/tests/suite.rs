@@ -36,6 +36,7 @@ macro_rules! conforms {
             layers_without_a_tag_belong_to_the_index_that_they_were_seen_in_or_stand_for_themselves
             layers_of_a_tag_that_moved_since_the_last_look_go_to_the_other_image
             a_tag_that_moved_takes_its_wants_along_and_later_ones_too
+            who_wrote_the_digest_beside_the_tag_keeps_the_image_when_the_tag_moves
             a_tag_that_was_rolled_back_is_verified_again
             a_done_image_is_warm_for_a_while_and_looked_at_again_when_asked_for_after_that
             a_tag_is_looked_up_again_when_asked_for_after_a_while
@@ -407,6 +408,17 @@ pub(super) async fn a_tag_that_moved_takes_its_wants_along_and_later_ones_too(st
     store.hand_off(by_tag("1.0"), "north", None, at(2)).await.unwrap();
     assert_eq!(clusters_of(&store, 2).await, ["east", "north"].map(str::to_owned).into());
     assert_phases_are_those_of_the_rows(&store, at(2)).await;
+}
+
+pub(super) async fn who_wrote_the_digest_beside_the_tag_keeps_the_image_when_the_tag_moves(store: Store) {
+    let pin = Subject::Pin { digest: digest(1), tag: Some(tag("1.0")) };
+    store.hand_off(hand_off(pin), "west", None, START).await.unwrap();
+    let image = lease_one(&store, START).await;
+    let moved = vec![(tag("1.0"), resolved(2, at(1)))];
+    let wait = Settlement::Wait { due: at(1), reason: None };
+    assert!(store.settle(image.lease, image.warmed(at(1)), wait, moved, at(1)).await.unwrap());
+    assert_eq!(clusters_of(&store, 1).await, [String::from("west")].into());
+    assert!(lease_one(&store, at(1)).await.image().wants[0].pinned);
 }
 
 pub(super) async fn a_tag_that_was_rolled_back_is_verified_again(store: Store) {
