@@ -65,6 +65,10 @@ e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTR
 bench: ## Sizes and speeds beside their targets
 	scripts/bench.sh
 
+.PHONY: soak
+soak: ## Two simulated weeks of a warmer and a Harbor that fails, in minutes; SOAK_SEED draws others
+	cargo run --locked --profile soak -p harbor-warmer-soak
+
 # Always asked for: cargo knows whether anything changed.
 .PHONY: policy.wasm
 policy.wasm: ## Build the policy

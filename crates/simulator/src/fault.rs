@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::{SPLIT_MIX_STEP, split_mix};
+
 /// What kind of request it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +65,13 @@ pub struct Fault {
     matching: String,
     #[serde(default)]
     times: Option<u64>,
+    #[serde(default = "always")]
+    chance: f64,
+}
+
+/// A fault that is left to no chance.
+pub(crate) fn always() -> f64 {
+    1.0
 }
 
 fn any_route() -> RouteClass {
@@ -72,7 +81,7 @@ fn any_route() -> RouteClass {
 impl Fault {
     /// This action on every request until it is cleared.
     pub fn new(action: FaultAction) -> Self {
-        Self { action, route: RouteClass::Any, matching: String::new(), times: None }
+        Self { action, route: RouteClass::Any, matching: String::new(), times: None, chance: always() }
     }
 
     /// Only for requests of this class.
@@ -84,6 +93,12 @@ impl Fault {
     /// Only where the path contains this text.
     pub fn matching(mut self, text: impl Into<String>) -> Self {
         self.matching = text.into();
+        self
+    }
+
+    /// Only for so many of the requests that it is meant for, 0 to 1, by chance.
+    pub fn chance(mut self, chance: f64) -> Self {
+        self.chance = chance;
         self
     }
 
@@ -116,6 +131,28 @@ impl FaultHandle {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     active: Mutex<Vec<Arc<Active>>>,
+    dice: Dice,
+}
+
+/// What is left to chance, the same in every run with the same seed.
+#[derive(Debug, Default)]
+pub(crate) struct Dice(AtomicU64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    /// Whether something happens that has this chance.
+    pub(crate) fn falls(&self, chance: f64) -> bool {
+        if chance >= 1.0 {
+            return true;
+        }
+        let mut state = self.0.fetch_add(SPLIT_MIX_STEP, Ordering::Relaxed);
+        // 53 bits are what a float holds exactly.
+        let drawn = (split_mix(&mut state) >> 11) as f64 / (1_u64 << 53) as f64;
+        drawn < chance
+    }
 }
 
 #[derive(Debug)]
@@ -132,6 +169,10 @@ pub(crate) struct Verdict {
 }
 
 impl Faults {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { active: Mutex::default(), dice: Dice::new(seed) }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Active>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +193,7 @@ impl Faults {
         self.lock().retain(|active| {
             let fault = &active.fault;
             let meant = (fault.route == RouteClass::Any || fault.route == class) && path.contains(&fault.matching);
-            if !meant {
+            if !meant || !self.dice.falls(fault.chance) {
                 return true;
             }
             match fault.action {
@@ -192,6 +233,18 @@ mod tests {
         assert_eq!(verdict, Verdict { delay: Duration::from_millis(5), action: Some(FaultAction::Reset) });
         reset.clear();
         assert_eq!(faults.judge(RouteClass::BlobGet, "/v2/a/b/blobs/x").action, None);
+    }
+
+    #[test]
+    fn a_fault_by_chance_meets_its_share_of_the_requests_and_the_same_ones_again() {
+        let met = |seed| {
+            let faults = Arc::new(Faults::new(seed));
+            faults.inject(Fault::new(FaultAction::Respond(503)).chance(0.05));
+            (0..10_000).filter(|_| faults.judge(RouteClass::Api, "/").action.is_some()).collect::<Vec<_>>()
+        };
+        assert!((400..600).contains(&met(7).len()), "{} of 10000", met(7).len());
+        assert_eq!(met(7), met(7));
+        assert_ne!(met(7), met(8));
     }
 
     #[test]

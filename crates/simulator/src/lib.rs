@@ -19,6 +19,7 @@ pub use fault::{Fault, FaultAction, FaultHandle, RouteClass};
 pub use harbor::replication::{Target, TargetRepository};
 pub use image::{ImageSpec, PushedChild, PushedImage};
 pub use request_log::RequestRecord;
+pub use server::Traffic;
 pub use simulator::{Simulator, SimulatorBuilder, StartError, TimedOut, UpstreamKind};
 pub use spec::{ProjectSpec, Right, RobotSpec};
 pub use upstream::{LayoutError, Upstream, UpstreamEffect, UpstreamFault, UpstreamRequest, UpstreamStats};

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::body::Body;
 use self::route::Route;
 use self::socket::Socket;
+pub use self::socket::Traffic;
 use crate::fault::{FaultAction, Faults};
 use crate::harbor::api::{self, ApiAnswer, ApiBody};
 use crate::harbor::{Core, Harbor, HarborError};
@@ -40,6 +41,7 @@ pub(crate) struct Site {
     pub(crate) faults: Arc<Faults>,
     pub(crate) log: RequestLog,
     pub(crate) time_scale: f64,
+    pub(crate) traffic: Traffic,
 }
 
 /// The listening socket. It outlives restarts of the core, so the port stays.
@@ -73,7 +75,7 @@ impl Server {
                     let core = site.harbor.core();
                     let ended = core.ended();
                     let reset = Arc::new(AtomicBool::new(false));
-                    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&reset)));
+                    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&reset), site.traffic.clone()));
                     let service = service_fn(|request| serve(Arc::clone(&site), Arc::clone(&core), request, &reset));
                     tokio::select! {
                         () = stopped.cancelled() => {}

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Timers};
 use crate::digest::Digest;
-use crate::fault::{Fault, FaultHandle};
+use crate::fault::{Fault, FaultHandle, Faults};
 use crate::harbor::api::UPSTREAM_REGISTRY_ID;
 use crate::harbor::replication::Target;
 use crate::harbor::store::{Project, Tables};
 use crate::harbor::{Harbor, Store};
 use crate::request_log::{RequestLog, RequestRecord};
-use crate::server::{Server, Site};
+use crate::server::{Server, Site, Traffic};
 use crate::spec::{ProjectSpec, Right, RobotSpec};
 use crate::upstream::{LayoutError, Remote, Upstream};
 
@@ -78,6 +78,7 @@ pub struct SimulatorBuilder {
     upstream: UpstreamKind,
     limit_on_project: bool,
     nightly_retention: bool,
+    seed: u64,
 }
 
 impl SimulatorBuilder {
@@ -135,6 +136,12 @@ impl SimulatorBuilder {
         self
     }
 
+    /// What faults by chance are drawn with: the same requests in the same order meet the same faults again.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -153,7 +160,7 @@ impl SimulatorBuilder {
             UpstreamKind::Layout(folder) => (None, Some(folder)),
             UpstreamKind::Registry(url) => (Some(Remote::new(url)?), None),
         };
-        let upstream = Upstream::new(Arc::clone(&clock), remote);
+        let upstream = Upstream::new(Arc::clone(&clock), remote, self.seed);
         if let Some(folder) = layout {
             upstream.load_layout(&folder)?;
         }
@@ -172,8 +179,13 @@ impl SimulatorBuilder {
         if self.nightly_retention {
             harbor.run_every_night();
         }
-        let site =
-            Arc::new(Site { harbor, faults: Arc::default(), log: RequestLog::default(), time_scale: self.time_scale });
+        let site = Arc::new(Site {
+            harbor,
+            faults: Arc::new(Faults::new(self.seed)),
+            log: RequestLog::default(),
+            time_scale: self.time_scale,
+            traffic: Traffic::default(),
+        });
         let server = Server::start(listener, address, Arc::clone(&site));
         Ok(Simulator { site, server })
     }
@@ -201,6 +213,7 @@ impl Simulator {
             upstream: UpstreamKind::Memory,
             limit_on_project: false,
             nightly_retention: false,
+            seed: 0,
         }
     }
 
@@ -317,6 +330,11 @@ impl Simulator {
         self.site.harbor.store.read(|tables| tables.transfers.get(&key).copied().unwrap_or(0))
     }
 
+    /// The count of what went to and from clients. It moves whenever a request or a part of an answer does.
+    pub fn traffic(&self) -> Traffic {
+        self.site.traffic.clone()
+    }
+
     /// The requests that were received, the oldest first. Those of `/_simulator/` are not among them.
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.site.log.records()
@@ -414,6 +432,11 @@ impl Simulator {
         let mut keys: Vec<String> = self.site.harbor.store.read(|tables| tables.redis.keys().cloned().collect());
         keys.sort();
         keys
+    }
+
+    /// Until when a key of Redis is answered, in Harbor time; none for a key that isn't there, or has no end.
+    pub fn redis_key_expires(&self, key: &str) -> Option<Duration> {
+        self.site.harbor.store.read(|tables| tables.redis.get(key)?.expires)
     }
 
     /// Deletes a key of Redis. Returns whether it was there.

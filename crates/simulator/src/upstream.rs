@@ -19,11 +19,13 @@ use http::StatusCode;
 use crate::clock::Clock;
 use crate::content::Content;
 use crate::digest::Digest;
+use crate::fault::Dice;
 use crate::image::{ImageSpec, PushedImage};
 
 pub use fault::{UpstreamEffect, UpstreamFault, UpstreamRequest};
 pub use layout::LayoutError;
 pub(crate) use reader::BlobReader;
+use reader::Source;
 pub(crate) use remote::Remote;
 
 /// The upstream of a simulator. Clones are handles to the same registry.
@@ -37,6 +39,7 @@ struct Shared {
     clock: Arc<Clock>,
     registry: Mutex<Registry>,
     remote: Option<Remote>,
+    dice: Dice,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +75,8 @@ pub struct UpstreamStats {
     pub manifest_bytes: u64,
     /// Bytes of blobs sent, on both kinds of stream.
     pub blob_bytes: u64,
+    /// Of these, bytes on the streams that copy into Harbor.
+    pub copied_bytes: u64,
     /// Streams by `repository@digest`, of both kinds.
     pub blob_gets: BTreeMap<String, u64>,
 }
@@ -123,8 +128,8 @@ impl UpstreamError {
 }
 
 impl Upstream {
-    pub(crate) fn new(clock: Arc<Clock>, remote: Option<Remote>) -> Self {
-        Self { shared: Arc::new(Shared { clock, registry: Mutex::default(), remote }) }
+    pub(crate) fn new(clock: Arc<Clock>, remote: Option<Remote>, seed: u64) -> Self {
+        Self { shared: Arc::new(Shared { clock, registry: Mutex::default(), remote, dice: Dice::new(seed) }) }
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -263,11 +268,13 @@ impl Upstream {
         let effect = self.before_answer(request, repository, digest).await?;
         if let Some(remote) = &self.shared.remote {
             let (size, response) = remote.open_blob(repository, digest).await?;
-            return Ok(BlobReader::remote(self.clone(), digest.clone(), size, response, speed_cap, effect));
+            let source = Source::Remote { digest: digest.clone(), response };
+            return Ok(BlobReader::new(self.clone(), request, source, size, speed_cap, effect));
         }
         let held = self.registry().repositories.get(repository).and_then(|known| known.blobs.get(&**digest)).cloned();
         let content = held.ok_or_else(|| UpstreamError::not_found("BLOB_UNKNOWN", "blob unknown to registry"))?;
-        Ok(BlobReader::held(self.clone(), content, speed_cap, effect))
+        let size = content.size();
+        Ok(BlobReader::new(self.clone(), request, Source::Held(content), size, speed_cap, effect))
     }
 
     /// The tags of a repository, sorted.
@@ -303,7 +310,8 @@ impl Upstream {
     ) -> Result<Option<UpstreamEffect>, UpstreamError> {
         let (latency, down, effect) = {
             let mut registry = self.registry();
-            let effect = fault::take(&mut registry.faults, request, &format!("{repository}@{reference}"));
+            let subject = format!("{repository}@{reference}");
+            let effect = fault::take(&mut registry.faults, request, &subject, &self.shared.dice);
             (registry.latency, registry.down, effect)
         };
         if !latency.is_zero() {

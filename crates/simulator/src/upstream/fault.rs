@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::fault::{Dice, always};
+
 /// Which of Harbor's requests to the upstream a fault is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +45,8 @@ pub struct UpstreamFault {
     matching: String,
     #[serde(default = "once")]
     times: u32,
+    #[serde(default = "always")]
+    chance: f64,
 }
 
 fn any_request() -> UpstreamRequest {
@@ -56,7 +60,7 @@ fn once() -> u32 {
 impl UpstreamFault {
     /// This effect on the next request, whichever it is.
     pub fn new(effect: UpstreamEffect) -> Self {
-        Self { effect, request: UpstreamRequest::Any, matching: String::new(), times: 1 }
+        Self { effect, request: UpstreamRequest::Any, matching: String::new(), times: 1, chance: always() }
     }
 
     /// Only for this kind of request.
@@ -71,6 +75,13 @@ impl UpstreamFault {
         self
     }
 
+    /// From now on for so many of the requests that it is meant for, 0 to 1, by chance.
+    pub fn chance(mut self, chance: f64) -> Self {
+        self.chance = chance;
+        self.times = u32::MAX;
+        self
+    }
+
     /// For so many requests.
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
@@ -79,9 +90,16 @@ impl UpstreamFault {
 }
 
 /// The effect of the first fault that is meant for this request, which is one of its times.
-pub(super) fn take(faults: &mut Vec<UpstreamFault>, request: UpstreamRequest, subject: &str) -> Option<UpstreamEffect> {
+pub(super) fn take(
+    faults: &mut Vec<UpstreamFault>,
+    request: UpstreamRequest,
+    subject: &str,
+    dice: &Dice,
+) -> Option<UpstreamEffect> {
     let place = faults.iter().position(|fault| {
-        (fault.request == UpstreamRequest::Any || fault.request == request) && subject.contains(&fault.matching)
+        (fault.request == UpstreamRequest::Any || fault.request == request)
+            && subject.contains(&fault.matching)
+            && dice.falls(fault.chance)
     })?;
     let fault = &mut faults[place];
     fault.times = fault.times.saturating_sub(1);
@@ -90,4 +108,17 @@ pub(super) fn take(faults: &mut Vec<UpstreamFault>, request: UpstreamRequest, su
         faults.remove(place);
     }
     Some(effect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_by_chance_goes_on_and_meets_its_share() {
+        let dice = Dice::new(7);
+        let mut faults = vec![UpstreamFault::new(UpstreamEffect::Disconnect).chance(0.5)];
+        let met = (0..1000).filter(|_| take(&mut faults, UpstreamRequest::CacheCopy, "a@1", &dice).is_some()).count();
+        assert!((400..600).contains(&met), "{met} of 1000");
+    }
 }

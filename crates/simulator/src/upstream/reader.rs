@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::content::Content;
 use crate::digest::Digest;
-use crate::upstream::{Upstream, UpstreamEffect, UpstreamError};
+use crate::upstream::{Upstream, UpstreamEffect, UpstreamError, UpstreamRequest};
 
 /// Large enough that a gigabyte a second costs few wake-ups, small enough that an abandoned stream stops early.
 const CHUNK: u64 = 256 * 1024;
@@ -17,6 +17,7 @@ const PACED_INTERVAL: Duration = Duration::from_millis(4);
 #[derive(Debug)]
 pub(crate) struct BlobReader {
     upstream: Upstream,
+    request: UpstreamRequest,
     source: Source,
     size: u64,
     sent: u64,
@@ -27,32 +28,21 @@ pub(crate) struct BlobReader {
 }
 
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Held(Content),
     Remote { digest: Digest, response: reqwest::Response },
 }
 
 impl BlobReader {
-    pub(super) fn held(
+    pub(super) fn new(
         upstream: Upstream,
-        content: Content,
-        speed_cap: Option<u64>,
-        effect: Option<UpstreamEffect>,
-    ) -> Self {
-        let size = content.size();
-        Self { upstream, source: Source::Held(content), size, sent: 0, speed_cap, effect, paid_until: None }
-    }
-
-    pub(super) fn remote(
-        upstream: Upstream,
-        digest: Digest,
+        request: UpstreamRequest,
+        source: Source,
         size: u64,
-        response: reqwest::Response,
         speed_cap: Option<u64>,
         effect: Option<UpstreamEffect>,
     ) -> Self {
-        let source = Source::Remote { digest, response };
-        Self { upstream, source, size, sent: 0, speed_cap, effect, paid_until: None }
+        Self { upstream, request, source, size, sent: 0, speed_cap, effect, paid_until: None }
     }
 
     /// The length that the upstream announced.
@@ -127,7 +117,13 @@ impl BlobReader {
     /// Counts what was sent, and waits as long as it takes at the stream's rate.
     async fn pay(&mut self, bytes: u64) -> Result<(), UpstreamError> {
         self.sent += bytes;
-        self.upstream.registry().stats.blob_bytes += bytes;
+        {
+            let stats = &mut self.upstream.registry().stats;
+            stats.blob_bytes += bytes;
+            if self.request == UpstreamRequest::CacheCopy {
+                stats.copied_bytes += bytes;
+            }
+        }
         let Some(rate) = self.rate() else {
             self.paid_until = None;
             return Ok(());
