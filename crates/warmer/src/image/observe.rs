@@ -178,9 +178,10 @@ impl Image {
             }
             Observation::ArtifactRecorded(digest) => {
                 let manifest = self.manifests.entry(digest).or_default();
+                let is_news = manifest.recorded.is_none() || manifest.checked < Some(self.verify_since);
                 manifest.checked = Some(now);
-                if manifest.recorded.is_none() {
-                    manifest.recorded = Some(now);
+                manifest.recorded.get_or_insert(now);
+                if is_news {
                     self.attempts.progressed();
                 }
             }
@@ -201,7 +202,10 @@ impl Image {
                 state.checked = Some(now);
                 state.unreadable = true;
             }
-            Observation::Kept(_) => self.kept = Some(now),
+            Observation::Kept(_) => {
+                self.kept = Some(now);
+                self.attempts.progressed();
+            }
             Observation::ReplicationStarted { target, tags, execution } => {
                 self.replication_started(&target, &tags, execution, now);
             }
@@ -311,9 +315,10 @@ impl Image {
             Content::Manifest | Content::Unread => digest == self.root,
         };
         let state = self.tags.entry(tag).or_default();
+        let is_news = state.recorded.is_none() || state.checked < Some(self.verify_since);
         state.checked = Some(now);
         if is_this_image {
-            if state.recorded.is_none() {
+            if is_news {
                 self.attempts.progressed();
             }
             state.recorded.get_or_insert(now);

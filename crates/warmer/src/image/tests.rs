@@ -286,6 +286,26 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
 }
 
 #[test]
+fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    let project = Project { keep_warm_every: Some(seconds(36 * 3600)), ..a_project() };
+    let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
+    let failed = || Observation::Failed { step: "pull it to keep it".to_owned(), error: "500".to_owned() };
+    image.observe(&project, failed(), model.now);
+    image.observe(&project, Observation::Kept(model.root()), model.now);
+    let Next::Done(Some(again)) = image.next(&project, model.now) else { panic!("{image:?}") };
+    assert!(matches!(image.next(&project, again), Next::Do(_)), "{image:?}");
+
+    // Asked for again: the first look fails, the second finds it as it was.
+    image.reopen(again);
+    image.observe(&project, failed(), again);
+    model.now = again + seconds(60);
+    let Next::Done(Some(later)) = model.run(&mut image, &project) else { panic!("{image:?}") };
+    assert!(matches!(image.next(&project, later), Next::Do(_)), "{image:?}");
+}
+
+#[test]
 fn a_tag_is_gone_when_the_upstream_has_said_so_three_times_in_a_row() {
     let mut model = Model::single();
     let mut image = wanted(&model);
