@@ -115,7 +115,12 @@ impl Service {
     pub async fn stopped(self) {
         self.shutdown.cancelled().await;
         tracing::info!("shutting down: leases are given back");
-        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+        let Self { tasks, store, .. } = self;
+        let ended = async {
+            tasks.wait().await;
+            store.close().await;
+        };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
             // Nothing is lost: what is on the disk stays, and a lease that was not given back runs out.
             tracing::warn!("some requests did not end in time and are cut off");
         }

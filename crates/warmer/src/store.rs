@@ -167,6 +167,13 @@ impl Store {
         self.0.writer.under_way()
     }
 
+    /// Lets go of the last handle, and waits until the queue is one file. Waits for ever while there is another.
+    pub(crate) async fn close(self) {
+        let ended = self.0.writer.ended();
+        drop(self);
+        ended.cancelled().await;
+    }
+
     /// Runs `change` in the next commit, and answers when that is on the disk.
     async fn write<T: Send + 'static>(
         &self,

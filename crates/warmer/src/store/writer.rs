@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{StoreError, schema};
 
@@ -25,6 +26,7 @@ pub(super) struct Writer {
     changes: mpsc::Sender<Change>,
     healthy: Arc<AtomicBool>,
     under_way: Arc<AtomicUsize>,
+    ended: CancellationToken,
 }
 
 /// One change, from its caller's request until the caller was told of its end.
@@ -48,12 +50,21 @@ impl Writer {
     pub(super) fn start(connection: Connection) -> Self {
         let (changes, receiver) = mpsc::channel(QUEUED);
         let healthy = Arc::new(AtomicBool::new(true));
-        let told = Arc::clone(&healthy);
+        let ended = CancellationToken::new();
+        let (told, ending) = (Arc::clone(&healthy), ended.clone().drop_guard());
         std::thread::Builder::new()
             .name("queue-writer".to_owned())
-            .spawn(move || write_all(connection, receiver, &told))
+            .spawn(move || {
+                write_all(connection, receiver, &told);
+                drop(ending);
+            })
             .expect("the system starts a thread at the start of the program");
-        Self { changes, healthy, under_way: Arc::default() }
+        Self { changes, healthy, under_way: Arc::default(), ended }
+    }
+
+    /// Told when the thread has ended.
+    pub(super) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     /// Whether the disk took the last write.

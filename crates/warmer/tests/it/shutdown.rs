@@ -39,6 +39,14 @@ fn look_at_the_queue(site: &Installation) -> (String, i64) {
     (whole, leased)
 }
 
+/// What is in the data directory.
+fn files(site: &Installation) -> Vec<String> {
+    let entries = std::fs::read_dir(site.data()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 async fn assert_it_goes_on(site: &Installation, image: &PushedImage) {
     site.harbor.clear_faults();
     let process = site.start_and_wait().await;
@@ -61,6 +69,7 @@ async fn a_signal_ends_the_service_in_order_while_harbor_hangs() {
     assert_eq!(status.code(), Some(0), "{}", site.end_of_the_log());
     let took = signalled.elapsed();
     assert!(took < Duration::from_secs(5), "nobody waits for an answer, and it took {took:?}");
+    assert_eq!(files(&site), ["queue.lock", "queue.sqlite"], "the queue is one file that can be copied");
     assert_eq!(look_at_the_queue(&site), ("ok".to_owned(), 0), "the lease was given back");
     assert_it_goes_on(&site, &image).await;
 }
