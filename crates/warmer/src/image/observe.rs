@@ -227,7 +227,10 @@ impl Image {
                 self.forget_refused_copies(project, now);
             }
             // A pause is nobody's failure, so the time that an image may keep failing starts anew after it.
-            Observation::Held => self.attempts.failing_since = None,
+            Observation::Held => {
+                self.attempts.failing_since = None;
+                self.forget_whole_transfers();
+            }
         }
         if self.warm_at.is_none() && self.is_warm(project) {
             self.warm_at = Some(now);
@@ -358,16 +361,20 @@ impl Image {
         }
     }
 
+    /// The project is paused. What Harbor was given whole before the pause and does not have proves nothing about its
+    /// storage after it, so such blobs are looked for and asked for afresh.
+    fn forget_whole_transfers(&mut self) {
+        for blob in self.blobs.values_mut().filter(|blob| blob.local.is_none() && blob.drained.is_some()) {
+            blob.forget();
+            blob.checked = None;
+        }
+    }
+
     /// A failure was taken note of. If it was that Harbor refuses to keep a blob, the next try asks for it afresh.
     fn forget_refused_copies(&mut self, project: &Project, now: Timestamp) {
         for blob in self.blobs.values_mut() {
             if blob.copy_was_refused(project, now) {
-                *blob = BlobState {
-                    size_bytes: blob.size_bytes,
-                    distributable: blob.distributable,
-                    checked: blob.checked,
-                    ..BlobState::default()
-                };
+                blob.forget();
             }
         }
         for manifest in self.manifests.values_mut() {
@@ -375,5 +382,17 @@ impl Image {
                 manifest.nudges = 0;
             }
         }
+    }
+}
+
+impl BlobState {
+    /// As if it had never been asked for.
+    fn forget(&mut self) {
+        *self = Self {
+            size_bytes: self.size_bytes,
+            distributable: self.distributable,
+            checked: self.checked,
+            ..Self::default()
+        };
     }
 }

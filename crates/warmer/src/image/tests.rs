@@ -234,6 +234,36 @@ fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
 }
 
 #[test]
+fn a_storage_that_was_mended_in_a_pause_is_not_judged_by_what_it_refused_before() {
+    let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(8));
+    model.copies_that_break = usize::MAX;
+    let mut image = wanted(&model);
+    let mut project = a_project();
+    let reason = loop {
+        match image.next(&project, model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
+            Next::WaitUntil(until, _) => model.now = until,
+            Next::Refused(reason) => break reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let refused = Observation::Throttled { step: "verify".to_owned(), error: reason.clone() };
+    image.observe(&project, refused, model.now);
+    project.pause = Some(Pause { reason, probe_at: model.now + seconds(60) });
+    let Next::WaitUntil(probe_at, Waiting::Paused(_)) = image.next(&project, model.now) else {
+        panic!("the project is paused")
+    };
+    image.observe(&project, Observation::Held, model.now);
+
+    // The other blob was read to its end just before the pause, and nobody has looked since.
+    model.copies_that_break = 0;
+    model.now = probe_at;
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+    assert_eq!(image.attempts.last.len(), 1, "nothing is refused anew: {:?}", image.attempts.last);
+}
+
+#[test]
 fn an_image_that_harbor_has_already_moves_nothing() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     model.has_everything();
