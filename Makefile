@@ -58,7 +58,7 @@ check-chart: policy.wasm ## The chart against schemas, the real readers and prom
 	POLICY_WASM=$(CURDIR)/policy.wasm scripts/check-chart.sh
 
 .PHONY: e2e-harbor
-e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET, REACHABLE_AS
+e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTREAM, RESOLVE_PROJECT, TARGET, TARGET_URL, REACHABLE_AS
 	cargo run --locked -p harbor-warmer-scenarios
 
 .PHONY: bench

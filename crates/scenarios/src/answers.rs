@@ -85,7 +85,11 @@ pub(crate) async fn encoding(site: &Site) -> Result<Vec<Row>, SiteError> {
     }
     site.pause(45.0).await;
     let mut rows = Vec::new();
-    for (what, slash, known) in [("slashes encoded twice", "%252F", true), ("slashes as they are", "/", false)] {
+    for (what, slash, known) in [
+        ("slashes encoded twice", "%252F", true),
+        ("slashes encoded once", "%2F", true),
+        ("slashes as they are", "/", false),
+    ] {
         let answer = site.ask(Method::GET, &site.artifact_path(&image.repository, digest, slash)).await?;
         let expected = if known { "200" } else { "404" };
         let seen = answer.status.as_str().to_owned();

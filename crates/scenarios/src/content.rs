@@ -1,4 +1,4 @@
-//! Images made up here: their bytes follow from a name, so two runs with different names share no blob.
+//! Images made up here: their bytes follow from a seed, so two runs with different names share no blob.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
 
 /// What an image shall look like.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub(crate) enum Shape {
     Single,
     /// The tag names an index of so many platforms.
     Index(usize),
+    /// The tag names an index of two platforms; the second has a layer that no registry may hand on.
+    ForeignLayer,
 }
 
 /// The platforms of an index, in order; the first is the one that scenarios of one platform ask for.
@@ -32,7 +35,7 @@ pub(crate) struct Blob {
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
     pub(crate) manifest: Blob,
-    /// Its config and layers.
+    /// Its config and the layers that a registry may have.
     pub(crate) blobs: Vec<Blob>,
 }
 
@@ -46,17 +49,22 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// `layer_sizes` are those of each platform, in bytes.
-    pub(crate) fn new(repository: String, shape: Shape, layer_sizes: &[usize]) -> Self {
+    /// `layer_sizes` are those of each platform, in bytes. Images of different seeds share no blob.
+    pub(crate) fn new(repository: String, seed: &str, shape: Shape, layer_sizes: &[usize]) -> Self {
         let platforms = match shape {
             Shape::Single => 1,
             Shape::Index(platforms) => platforms,
+            Shape::ForeignLayer => 2,
         };
         let children: Vec<Child> = ARCHITECTURES[..platforms]
             .iter()
-            .map(|architecture| Child::new(&format!("{repository}/{architecture}"), architecture, layer_sizes))
+            .enumerate()
+            .map(|(place, architecture)| {
+                let foreign = matches!(shape, Shape::ForeignLayer) && place == 1;
+                Child::new(&format!("{seed}/{architecture}"), architecture, layer_sizes, foreign)
+            })
             .collect();
-        let index = matches!(shape, Shape::Index(_)).then(|| {
+        let index = (!matches!(shape, Shape::Single)).then(|| {
             let listed = children.iter().zip(ARCHITECTURES).map(|(child, architecture)| {
                 let mut descriptor = child.manifest.descriptor(OCI_MANIFEST);
                 descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
@@ -76,12 +84,19 @@ impl Image {
 }
 
 impl Child {
-    fn new(seed: &str, architecture: &str, layer_sizes: &[usize]) -> Self {
+    fn new(seed: &str, architecture: &str, layer_sizes: &[usize], foreign: bool) -> Self {
         let layers: Vec<Blob> = layer_sizes
             .iter()
             .enumerate()
             .map(|(place, size)| Blob::new(generate(&format!("{seed}/{place}"), *size)))
             .collect();
+        let mut listed: Vec<Value> = layers.iter().map(|layer| layer.descriptor(OCI_LAYER)).collect();
+        if foreign {
+            let layer = Blob::new(generate(&format!("{seed}/foreign"), 4096));
+            let mut descriptor = layer.descriptor(FOREIGN_LAYER);
+            descriptor["urls"] = json!([format!("https://layers.example.com/{}", layer.digest)]);
+            listed.push(descriptor);
+        }
         let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
         let config = Blob::new(print(&json!({
             "architecture": architecture,
@@ -93,7 +108,7 @@ impl Child {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": config.descriptor(OCI_CONFIG),
-            "layers": layers.iter().map(|layer| layer.descriptor(OCI_LAYER)).collect::<Vec<_>>(),
+            "layers": listed,
         })));
         Self { manifest, blobs: std::iter::once(config).chain(layers).collect() }
     }
@@ -139,8 +154,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_of_different_names_share_no_blob() {
-        let [one, other] = ["one", "other"].map(|name| Image::new(name.to_owned(), Shape::Index(2), &[64, 256]));
+    fn images_of_different_seeds_share_no_blob() {
+        let [one, other] = ["one", "other"].map(|seed| Image::new("app".to_owned(), seed, Shape::Index(2), &[64, 256]));
         let digests = |image: &Image| -> Vec<String> {
             image.children.iter().flat_map(|child| &child.blobs).map(|blob| blob.digest.clone()).collect()
         };
@@ -150,8 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_layer_is_listed_and_is_no_blob_of_the_registry() {
+        let image = Image::new("app".to_owned(), "one", Shape::ForeignLayer, &[64]);
+        let layers = |child: &Child| -> usize {
+            let manifest: Value = serde_json::from_slice(&child.manifest.bytes).unwrap();
+            manifest["layers"].as_array().unwrap().len()
+        };
+        assert_eq!(image.children.iter().map(layers).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(image.children.iter().map(|child| child.blobs.len()).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
     fn a_single_manifest_is_its_own_root() {
-        let image = Image::new("one".to_owned(), Shape::Single, &[64]);
+        let image = Image::new("app".to_owned(), "one", Shape::Single, &[64]);
         assert_eq!(image.root().digest, image.children[0].manifest.digest);
     }
 }

@@ -3,18 +3,24 @@
 mod answers;
 mod content;
 mod expectation;
+mod ground;
 mod product;
+mod relay;
 mod replication;
 mod scenario;
+mod second_tag;
 mod sequence;
 mod site;
-pub mod slow;
+mod slow;
 mod table;
+mod trouble;
 mod upstream;
+mod warmer;
 mod watch;
 
 pub use expectation::{Row, Verdict};
-pub use scenario::{Scenario, run_all, scenarios, slow_scenarios};
+pub use ground::{Ground, Grounds, MakeGround};
+pub use scenario::{Scenario, run_all, scenarios};
 pub use site::{Credentials, LookAtTarget, Site, SiteError, SiteOptions, Target};
 pub use table::print;
 pub use upstream::{Upstream, UpstreamError};

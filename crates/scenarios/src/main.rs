@@ -1,6 +1,6 @@
 //! Plays the scenarios on a real Harbor and prints what was seen.
 
-mod slow_endpoint;
+mod own_project;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -10,22 +10,19 @@ use clap::Parser;
 use futures_util::FutureExt;
 use harbor_warmer::harbor::install_crypto_provider;
 use harbor_warmer_scenarios::{
-    Credentials, LookAtTarget, Row, Scenario, Site, SiteOptions, Target, Upstream, Verdict, print, run_all, scenarios,
-    slow, slow_scenarios,
+    Credentials, LookAtTarget, Scenario, Site, SiteOptions, Target, Upstream, Verdict, print, run_all, scenarios,
 };
 use reqwest::{Client, Url, header};
 
-/// The types that a replicated index may have.
-const INDEX_TYPES: &str =
-    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
-
-/// The looks, and the way there and back.
-const SLACK_SECONDS: f64 = 5.0;
+/// The types that what was replicated may have.
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                              application/vnd.docker.distribution.manifest.list.v2+json, \
+                              application/vnd.docker.distribution.manifest.v2+json";
 
 /// One layer that fits into the buffers on the way, and one that doesn't.
 const LAYER_SIZES: [usize; 2] = [64 << 10, 4 << 20];
 
-/// Plays every scenario on a real Harbor, with Harbor's real waiting times (12 minutes), and prints a table of what was
+/// Plays every scenario on a real Harbor, with Harbor's real waiting times (13 minutes), and prints a table of what was
 /// expected and what was seen. Images of this run are pushed to `scenarios/<run>/…` in the upstream.
 #[derive(Parser)]
 #[command(name = "harbor-scenarios")]
@@ -48,9 +45,12 @@ struct Arguments {
     /// The address of that registry as seen from here, where it is another than Harbor's
     #[arg(long, env = "TARGET_URL")]
     target_url: Option<Url>,
-    /// An address of this machine that Harbor reaches; a slow upstream is put there
+    /// An address of this machine that Harbor reaches; relays to the upstream listen there
     #[arg(long, env = "REACHABLE_AS")]
     reachable_as: Option<IpAddr>,
+    /// How many seconds later than expected something may be seen: the looks, the way there and back, a busy Harbor
+    #[arg(long, env = "SLACK", default_value_t = 5.0)]
+    slack: f64,
     /// Only scenarios whose name has this text
     #[arg(long)]
     only: Vec<String>,
@@ -79,24 +79,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let chosen: Vec<Scenario> = scenarios().into_iter().filter(|scenario| arguments.plays(scenario.name())).collect();
     let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
-    let slow: Vec<Scenario> =
-        slow_scenarios().into_iter().filter(|scenario| arguments.plays(scenario.name())).collect();
-    let slow_site = if slow.is_empty() { None } else { arguments.slow_site(&run, &http).await? };
-    eprintln!(
-        "run {run}: {} scenarios; the longest take 11 minutes",
-        chosen.len() + slow_site.as_ref().map_or(0, |_| slow.len())
-    );
+    eprintln!("run {run}: {} scenarios; the longest take 11 minutes", chosen.len());
     let site = Site::new(arguments.into_options(run, http));
-    let rows: Vec<Row> = match &slow_site {
-        Some(slow_site) => {
-            let (rows, slow_rows) = tokio::join!(run_all(&site, &chosen), run_all(slow_site, &slow));
-            [rows, slow_rows].concat()
-        }
-        None => run_all(&site, &chosen).await,
-    };
-    if slow_site.is_none() && !slow.is_empty() {
-        eprintln!("no slow upstream without --reachable-as and an administrator: its scenarios are left out");
-    }
+    let rows = run_all(&site, &chosen).await;
     print!("{}", print(&rows));
     let differs = rows.iter().any(|row| row.verdict == Verdict::Differs);
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -121,35 +106,14 @@ impl Arguments {
         Ok(Some(url.parse().with_context(|| format!("the address of {name} is no URL"))?))
     }
 
-    /// A site with a slow upstream, where one may be made. An administrator pulls there, since no robot knows its
-    /// project.
-    async fn slow_site(&self, run: &str, http: &Client) -> anyhow::Result<Option<Site>> {
-        let (Some(reachable_as), Some(username), Some(password)) =
-            (self.reachable_as, self.harbor_admin_username.clone(), self.harbor_admin_password.clone())
-        else {
-            return Ok(None);
-        };
-        let administrator = Credentials { username, password };
-        let project = format!("scenarios-slow-{run}");
-        slow_endpoint::create(&self.harbor_url, &administrator, &self.upstream, reachable_as, &project, http).await?;
-        let upstream_credentials = pair(self.upstream_username.clone(), self.upstream_password.clone());
-        Ok(Some(Site::new(SiteOptions {
-            harbor: self.harbor_url.clone(),
-            project,
-            resolve_project: None,
-            robot: administrator,
-            upstream: Upstream::new(self.upstream.clone(), upstream_credentials, http.clone()),
-            target: None,
-            layer_sizes: vec![slow::LAYER_BYTES],
-            time_scale: 1.0,
-            slack_seconds: SLACK_SECONDS,
-            run: run.to_owned(),
-            http: http.clone(),
-        })))
-    }
-
     fn into_options(self, run: String, http: Client) -> SiteOptions {
         let administrator = pair(self.harbor_admin_username, self.harbor_admin_password);
+        let grounds = match (self.reachable_as, &administrator) {
+            (Some(listen), Some(administrator)) => {
+                Some(own_project::grounds(self.harbor_url.clone(), administrator.clone(), listen, http.clone()))
+            }
+            _ => None,
+        };
         let target = match (self.target, self.target_url, administrator) {
             (Some(name), Some(url), Some(administrator)) => {
                 Some(Target { name, administrator, look: look_at(url, http.clone()) })
@@ -164,9 +128,10 @@ impl Arguments {
             robot: Credentials { username: self.harbor_username, password: self.harbor_password },
             upstream: Upstream::new(self.upstream, upstream_credentials, http.clone()),
             target,
+            grounds,
             layer_sizes: LAYER_SIZES.to_vec(),
             time_scale: 1.0,
-            slack_seconds: SLACK_SECONDS,
+            slack_seconds: self.slack,
             run,
             http,
         }
@@ -179,11 +144,11 @@ fn pair(username: Option<String>, password: Option<String>) -> Option<Credential
 
 /// Asks the target itself, anonymously.
 fn look_at(url: Url, http: Client) -> LookAtTarget {
-    Box::new(move |repository, tag| {
+    Box::new(move |repository, reference| {
         let (mut url, http) = (url.clone(), http.clone());
-        url.set_path(&format!("/v2/{repository}/manifests/{tag}"));
+        url.set_path(&format!("/v2/{repository}/manifests/{reference}"));
         async move {
-            let answer = http.head(url).header(header::ACCEPT, INDEX_TYPES).send().await.ok()?;
+            let answer = http.head(url).header(header::ACCEPT, MANIFEST_TYPES).send().await.ok()?;
             let answer = answer.error_for_status().ok()?;
             Some(answer.headers().get("docker-content-digest")?.to_str().ok()?.to_owned())
         }

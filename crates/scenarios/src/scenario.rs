@@ -3,14 +3,18 @@
 use futures_util::future;
 
 use crate::expectation::{Row, Verdict};
-use crate::product::{MISSING_TAG, PRODUCTS, Product, SLOW_PRODUCT};
+use crate::product::{MISSING_TAG, PRODUCTS, Product};
 use crate::sequence::{SEQUENCES, Sequence};
 use crate::site::{Site, SiteError};
-use crate::{answers, product, replication, slow};
+use crate::{answers, product, replication, second_tag, slow, trouble};
 
 /// How many of Harbor's seconds the warmer may take from the hand-off to its first GET of a platform manifest, from
 /// which the sequences by hand are counted, and lose between a look and the next.
 const HEAD_START_SECONDS: f64 = 15.0;
+
+/// One scenario starts so many of Harbor's seconds after the other: pushing the images of all at once would hold up what
+/// is measured in their first seconds.
+const STARTS_APART_SECONDS: f64 = 2.0;
 
 /// One entry of the list.
 #[derive(Clone, Copy, Debug)]
@@ -21,24 +25,36 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Sequence(&'static Sequence),
+    Slow,
     Answers,
     Encoding,
-    Replication,
+    ReplicationByTag,
+    ReplicationByEvent,
+    WideReplication,
     Product(&'static Product),
     MissingTag,
-    Slow,
+    SecondTag,
+    QuotaFull,
+    ReplicationByWarmer,
 }
 
 /// All scenarios: by hand first, then the warmer's.
 pub fn scenarios() -> Vec<Scenario> {
-    let by_hand = SEQUENCES.iter().map(Kind::Sequence).chain([Kind::Answers, Kind::Encoding, Kind::Replication]);
-    let products = PRODUCTS.iter().map(Kind::Product).chain([Kind::MissingTag]);
+    let by_hand = SEQUENCES.iter().map(Kind::Sequence).chain([
+        Kind::Slow,
+        Kind::Answers,
+        Kind::Encoding,
+        Kind::ReplicationByTag,
+        Kind::ReplicationByEvent,
+        Kind::WideReplication,
+    ]);
+    let products = PRODUCTS.iter().map(Kind::Product).chain([
+        Kind::MissingTag,
+        Kind::SecondTag,
+        Kind::QuotaFull,
+        Kind::ReplicationByWarmer,
+    ]);
     by_hand.chain(products).map(|kind| Scenario { kind }).collect()
-}
-
-/// The scenarios for a site of its own, with an upstream as slow as [`slow`] says.
-pub fn slow_scenarios() -> Vec<Scenario> {
-    [Kind::Slow, Kind::Product(SLOW_PRODUCT)].map(|kind| Scenario { kind }).to_vec()
 }
 
 impl Scenario {
@@ -46,24 +62,34 @@ impl Scenario {
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Sequence(sequence) => sequence.name,
+            Kind::Slow => slow::SLOW,
             Kind::Answers => answers::ANSWERS,
             Kind::Encoding => answers::ENCODING,
-            Kind::Replication => replication::REPLICATION,
+            Kind::ReplicationByTag => replication::BY_TAG,
+            Kind::ReplicationByEvent => replication::EVENT_BASED,
+            Kind::WideReplication => replication::WIDE,
             Kind::Product(product) => product.name,
             Kind::MissingTag => MISSING_TAG,
-            Kind::Slow => slow::SLOW,
+            Kind::SecondTag => second_tag::SECOND_TAG,
+            Kind::QuotaFull => trouble::QUOTA_FULL,
+            Kind::ReplicationByWarmer => replication::BY_WARMER,
         }
     }
 
     async fn play(&self, site: &Site) -> Result<Vec<Row>, SiteError> {
         match self.kind {
             Kind::Sequence(sequence) => sequence.run(site).await,
+            Kind::Slow => slow::by_hand(site).await,
             Kind::Answers => answers::answers(site).await,
             Kind::Encoding => answers::encoding(site).await,
-            Kind::Replication => replication::by_tag(site).await,
+            Kind::ReplicationByTag => replication::by_tag(site).await,
+            Kind::ReplicationByEvent => replication::event_based(site).await,
+            Kind::WideReplication => replication::wide(site).await,
             Kind::Product(product) => product.run(site).await,
             Kind::MissingTag => product::missing_tag(site).await,
-            Kind::Slow => slow::by_hand(site).await,
+            Kind::SecondTag => second_tag::second_tag(site).await,
+            Kind::QuotaFull => trouble::quota_full(site).await,
+            Kind::ReplicationByWarmer => replication::by_warmer(site).await,
         }
     }
 
@@ -80,9 +106,13 @@ impl Scenario {
     }
 }
 
-/// Plays the scenarios all at once, and compares the warmer's with those by hand.
+/// Plays the scenarios side by side, and compares the warmer's with those by hand.
 pub async fn run_all(site: &Site, scenarios: &[Scenario]) -> Vec<Row> {
-    let mut rows = future::join_all(scenarios.iter().map(|scenario| scenario.rows(site))).await.concat();
+    let plays = scenarios.iter().enumerate().map(|(place, scenario)| async move {
+        site.pause(place as f64 * STARTS_APART_SECONDS).await;
+        scenario.rows(site).await
+    });
+    let mut rows = future::join_all(plays).await.concat();
     let comparisons: Vec<Row> = scenarios
         .iter()
         .filter_map(|scenario| match scenario.kind {

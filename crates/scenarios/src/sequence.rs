@@ -80,6 +80,7 @@ const INCOMPLETE: When = When::Within(390.0, 425.0);
 pub(crate) const ONE_PLATFORM: &str = "one platform of two, touched";
 pub(crate) const ALL_PLATFORMS: &str = "every platform, touched";
 pub(crate) const SINGLE: &str = "single manifest";
+pub(crate) const FOREIGN_LAYER: &str = "platform with a layer that is not distributable";
 pub(crate) const RESOLVED: &str = "index through the other project first";
 
 /// All of them.
@@ -145,6 +146,15 @@ pub(crate) const SEQUENCES: &[Sequence] = &[
         blobs: SOON,
         artifact: FIRST_LOOK,
         tag: When::Within(20.0, 45.0),
+        second_tag: None,
+    },
+    Sequence {
+        name: FOREIGN_LAYER,
+        shape: Shape::ForeignLayer,
+        steps: &[Head(0), GetRoot, GetChildren(All), Fetch(All, Touch)],
+        blobs: SOON,
+        artifact: FIRST_LOOK,
+        tag: INCOMPLETE,
         second_tag: None,
     },
     Sequence {

@@ -10,6 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 use serde_json::Value;
 
 use crate::content::{Image, Shape};
+use crate::ground::Grounds;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Every type of manifest that Harbor may answer with.
@@ -38,7 +39,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Tells the digest that `repository` and tag have at the replication target, none while they are not there.
+/// Tells the digest that a repository's tag or digest has at the replication target, none while it is not there.
 pub type LookAtTarget = Box<dyn Fn(String, String) -> BoxFuture<'static, Option<String>> + Send + Sync>;
 
 /// A registry that Harbor can replicate to.
@@ -65,6 +66,8 @@ pub struct SiteOptions {
     pub upstream: Upstream,
     /// Where replications go.
     pub target: Option<Target>,
+    /// Where a scenario gets a project of its own.
+    pub grounds: Option<Grounds>,
     /// The sizes in bytes of the layers that each platform of an image has.
     pub layer_sizes: Vec<usize>,
     /// What one of Harbor's seconds takes: 1 for a real Harbor.
@@ -101,6 +104,12 @@ pub enum SiteError {
         /// The start of the body.
         body: String,
     },
+    /// An image could not be made.
+    #[error("failed to make an image")]
+    Made(#[source] tokio::task::JoinError),
+    /// A relay in front of the upstream could not be started.
+    #[error("failed to relay to the upstream")]
+    Relay(#[source] std::io::Error),
     /// The warmer could not be started, or asked.
     #[error("the warmer: {0}")]
     Warmer(String),
@@ -146,7 +155,21 @@ impl Site {
 
     /// Pushes a new image for a scenario.
     pub(crate) async fn push(&self, scenario: &str, shape: Shape, tags: &[&str]) -> Result<Image, SiteError> {
-        let image = Image::new(self.repository(scenario), shape, &self.options.layer_sizes);
+        let repository = self.repository(scenario);
+        let seed = repository.clone();
+        self.push_into(repository, &seed, shape, tags).await
+    }
+
+    /// Pushes another image into the repository of `image`, and moves the tags to it.
+    pub(crate) async fn push_again(&self, image: &Image, shape: Shape, tags: &[&str]) -> Result<Image, SiteError> {
+        self.push_into(image.repository.clone(), &image.root().digest, shape, tags).await
+    }
+
+    async fn push_into(&self, repository: String, seed: &str, shape: Shape, tags: &[&str]) -> Result<Image, SiteError> {
+        // Making and hashing a hundred megabytes would hold up what the other scenarios measure.
+        let (seed, layer_sizes) = (seed.to_owned(), self.options.layer_sizes.clone());
+        let made = tokio::task::spawn_blocking(move || Image::new(repository, &seed, shape, &layer_sizes)).await;
+        let image = made.map_err(SiteError::Made)?;
         self.options.upstream.push(&image, tags).await?;
         Ok(image)
     }
@@ -214,6 +237,38 @@ impl Site {
     pub(crate) async fn artifact(&self, repository: &str, reference: &str) -> Result<Option<Value>, SiteError> {
         let answer = self.ask(Method::GET, &self.artifact_path(repository, reference, "%252F")).await?;
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { Ok(Some(answer.success()?.json())) }
+    }
+
+    /// Waits until Harbor has recorded a tag, at most so many of its seconds.
+    pub(crate) async fn wait_for_tag(&self, image: &Image, tag: &str, patience: f64) -> Result<Option<f64>, SiteError> {
+        let since = Instant::now();
+        loop {
+            let recorded = self.artifact(&image.repository, tag).await?.is_some();
+            let now = self.seconds_since(since);
+            if recorded {
+                return Ok(Some(now));
+            }
+            if now >= patience {
+                return Ok(None);
+            }
+            self.pause_between_looks().await;
+        }
+    }
+
+    /// Asks for an image as Harbor likes it: HEAD of the tags, GET of the index by digest, then every child and blob.
+    pub(crate) async fn warm_by_hand(&self, image: &Image, tags: &[&str]) -> Result<(), SiteError> {
+        let project = &self.options.project;
+        for tag in tags {
+            self.head_manifest(image, tag).await?.success()?;
+        }
+        self.get_manifest(project, image, &image.root().digest).await?.success()?;
+        for child in &image.children {
+            self.get_manifest(project, image, &child.manifest.digest).await?.success()?;
+            for blob in &child.blobs {
+                self.touch_blob(image, &blob.digest).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The path of an artifact, the repository's slashes written as `slash`.

@@ -1,29 +1,36 @@
 //! An upstream so slow that one layer takes longer than the 200 s that Harbor waits for it.
-//!
-//! These scenarios need a site of their own, whose Harbor reaches its upstream at [`BYTES_PER_SECOND`] a stream.
 
 use std::time::Instant;
 
 use crate::content::Shape;
 use crate::expectation::{Row, When};
+use crate::ground::{Apart, NEEDS_GROUND};
 use crate::site::{Site, SiteError};
 use crate::watch::Watch;
 
-/// What each stream of the upstream may bring in one of Harbor's seconds.
-pub const BYTES_PER_SECOND: usize = 250_000;
+/// What each stream of a slow upstream brings in one of Harbor's seconds.
+pub(crate) const BYTES_PER_SECOND: f64 = 250_000.0;
 
-/// The only layer of each image here: 248 s.
-pub const LAYER_BYTES: usize = 62_000_000;
+/// A layer that takes 248 s.
+pub(crate) const LAYER_BYTES: usize = 62_000_000;
+
+/// A layer that takes 420 s: longer than Harbor waits for the children of an index.
+pub(crate) const LONG_LAYER_BYTES: usize = 105_000_000;
 
 pub(crate) const SLOW: &str = "layer slower than 200 s";
 
 /// The layer's transfer, and the next look.
-pub(crate) const TRANSFER: When = When::Within(235.0, 290.0);
+const TRANSFER: When = When::Within(235.0, 290.0);
 
 const TAG: &str = "1.0";
 
 /// Warms an image by hand, sees that Harbor doesn't record it, and asks for its manifest again.
 pub(crate) async fn by_hand(site: &Site) -> Result<Vec<Row>, SiteError> {
+    let Some(mut apart) = Apart::of(site, SLOW, Some(BYTES_PER_SECOND)).await? else {
+        return Ok(vec![Row::skipped(SLOW, NEEDS_GROUND)]);
+    };
+    apart.site.options.layer_sizes = vec![LAYER_BYTES];
+    let site = &apart.site;
     let image = site.push(SLOW, Shape::Single, &[TAG]).await?;
     let (project, root) = (&site.options.project, &image.root().digest);
     let slack = site.options.slack_seconds;

@@ -38,6 +38,10 @@ impl Upstream {
         Self { url, credentials, http }
     }
 
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Pushes the image under its tags, the blobs first.
     pub(crate) async fn push(&self, image: &Image, tags: &[&str]) -> Result<(), UpstreamError> {
         for child in &image.children {

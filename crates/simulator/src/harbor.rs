@@ -8,6 +8,7 @@ mod index_cache;
 mod manifest_cache;
 mod pattern;
 mod proxy;
+mod quota;
 pub(crate) mod replication;
 mod replication_api;
 pub(crate) mod retention;

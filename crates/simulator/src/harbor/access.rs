@@ -164,10 +164,19 @@ impl Harbor {
         if caller.may(right, project) || (looks && project.is_some_and(|project| self.is_public(project))) {
             return Ok(());
         }
-        match caller.identity {
-            Identity::Anonymous | Identity::Token(_) => Err(HarborError::unauthorized("unauthorized", "")),
-            Identity::Admin | Identity::Robot(_) => Err(HarborError::forbidden()),
-        }
+        Err(refusal(caller))
+    }
+
+    /// A call of `/api/v2.0` that is an administrator's alone.
+    pub(crate) fn check_administrator(&self, caller: &Caller) -> Result<(), HarborError> {
+        if matches!(caller.identity, Identity::Admin) { Ok(()) } else { Err(refusal(caller)) }
+    }
+}
+
+fn refusal(caller: &Caller) -> HarborError {
+    match caller.identity {
+        Identity::Anonymous | Identity::Token(_) => HarborError::unauthorized("unauthorized", ""),
+        Identity::Admin | Identity::Robot(_) => HarborError::forbidden(),
     }
 }
 

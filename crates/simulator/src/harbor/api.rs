@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::harbor::access::Caller;
 use crate::harbor::error::HarborError;
 use crate::harbor::store::{Artifact, Project, Repository, Tables};
-use crate::harbor::{Harbor, replication_api};
+use crate::harbor::{Harbor, quota, replication_api};
 use crate::manifest::{self, Manifest};
 use crate::spec::Right;
 
@@ -132,7 +132,7 @@ pub(crate) fn answer(
             }))
         }
         (verb, ["projects", project, "repositories", repository, "artifacts", rest @ ..]) => {
-            let repository = format!("{project}/{}", decode_repository(repository)?);
+            let repository = format!("{project}/{}", decode_repository(repository));
             artifacts(harbor, caller, verb, project, &repository, rest, query)
         }
         (_, ["replication", rest @ ..]) => replication_api::answer(harbor, caller, method, rest, query, body),
@@ -157,6 +157,7 @@ pub(crate) fn answer(
                 robots.map(|robot| json!({"name": robot.name, "expires_at": robot.expires_at_seconds.unwrap_or(-1)}));
             Ok(page(shown.collect(), query, "robots"))
         }),
+        (verb, ["quotas", rest @ ..]) => quota::answer(harbor, caller, verb, rest, query, body),
         ("GET", ["retentions", id]) => harbor.store.read(|tables| {
             let wanted = |project: &&Project| project.id.to_string() == *id;
             let project = tables.projects.values().find(wanted);
@@ -232,13 +233,10 @@ fn repository_row<'a>(tables: &'a Tables, repository: &str) -> Result<&'a Reposi
     tables.repositories.get(repository).ok_or_else(missing)
 }
 
-/// The name is encoded twice. With a single encoding Harbor's router sees another path.
-fn decode_repository(segment: &str) -> Result<String, HarborError> {
-    let once = percent_decode(segment);
-    if once.contains('/') {
-        return Err(HarborError::not_found("path not found"));
-    }
-    Ok(percent_decode(&once))
+/// The name is encoded twice. Core's router goes by the path as it was sent, so a name that is encoded once does as
+/// well there; what stands in front of core may decode it.
+fn decode_repository(segment: &str) -> String {
+    percent_decode(&percent_decode(segment))
 }
 
 pub(crate) fn percent_decode(text: &str) -> String {

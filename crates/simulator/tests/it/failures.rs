@@ -1,6 +1,8 @@
 //! What Harbor says when the upstream or itself can't: the two kinds of 404, limits, quotas, read-only.
 
 use harbor_warmer_simulator::{ImageSpec, ProjectSpec, UpstreamEffect, UpstreamFault, UpstreamRequest};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::client::{AMD64, Lab, SOON, assert_took, builder, measured_image};
 
@@ -131,6 +133,28 @@ async fn over_its_quota_harbor_transfers_and_serves_but_never_stores() {
     lab.simulator.set_quota("proxy", None);
     lab.touch("big", &layer).await;
     lab.until_local(&image, [&*layer]).await;
+}
+
+#[tokio::test]
+async fn an_administrator_sets_a_quota_and_a_robot_does_not() {
+    let mut lab = Lab::start().await;
+    assert_eq!(lab.get("/api/v2.0/quotas").await.status(), 403);
+    lab.login("admin", "Harbor12345");
+    let (_, project) = lab.get_json("/api/v2.0/projects/proxy").await;
+    let quotas = format!("/api/v2.0/quotas?reference=project&reference_id={}", project["project_id"]);
+    let (_, shown) = lab.get_json(&quotas).await;
+    assert_eq!((&shown[0]["ref"]["name"], &shown[0]["hard"]["storage"]), (&json!("proxy"), &json!(-1)));
+    let quota = format!("/api/v2.0/quotas/{}", shown[0]["id"]);
+    for storage in [1000, -1] {
+        let body = json!({"hard": {"storage": storage}});
+        assert_eq!(lab.send_json(Method::PUT, &quota, &body).await.status(), 200);
+        assert_eq!(lab.get_json(&quotas).await.1[0]["hard"]["storage"], storage);
+    }
+    assert_eq!(
+        lab.send_json(Method::PUT, "/api/v2.0/quotas/999", &json!({"hard": {"storage": 1}})).await.status(),
+        404
+    );
+    assert_eq!(lab.send_json(Method::PUT, &quota, &json!({})).await.status(), 400);
 }
 
 #[tokio::test]
