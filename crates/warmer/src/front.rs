@@ -5,6 +5,9 @@
 //! Harbor is known to be slow or down (`condition`). The relay itself is never cut short: it goes on in the
 //! background, once for all who ask, and what it finds is known to the next (`knowledge`).
 //!
+//! Reading a manifest starts deadlines in Harbor, so it is deferred, too, while more images stand in line there than
+//! could keep one ([`crate::backlog`]).
+//!
 //! Deferring loses nothing. The image was announced before any look-up, and the warmer resolves it by itself.
 
 mod budget;
@@ -28,6 +31,7 @@ pub use budget::Payer;
 pub(crate) use knowledge::is_manifest;
 pub(crate) use relay::RelayError;
 
+use crate::backlog::Backlogs;
 use crate::clock::{self, Timestamp};
 use crate::config;
 use crate::front::budget::{Budgets, Rules};
@@ -46,6 +50,7 @@ const MAX_FLIGHTS: usize = 32;
 pub struct Front {
     wait: Duration,
     harbors: Arc<Harbors>,
+    backlogs: Arc<Backlogs>,
     store: Store,
     metrics: Arc<Metrics>,
     budgets: Mutex<Budgets>,
@@ -78,6 +83,8 @@ pub enum Deferral {
     WaitedInVain,
     /// Harbor's upstream does not answer.
     UpstreamSilent,
+    /// So many images stand before this one that a deadline of Harbor's that starts now could not be kept.
+    Backlog,
 }
 
 impl fmt::Display for FrontError {
@@ -93,6 +100,19 @@ impl fmt::Display for FrontError {
 
 impl std::error::Error for FrontError {}
 
+impl Deferral {
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BudgetSpent => "budget_spent",
+            Self::Troubled => "troubled",
+            Self::WaitedInVain => "waited_in_vain",
+            Self::UpstreamSilent => "upstream_silent",
+            Self::Backlog => "backlog",
+        }
+    }
+}
+
 impl fmt::Display for Deferral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -100,6 +120,7 @@ impl fmt::Display for Deferral {
             Self::Troubled => "Harbor has been slow or down",
             Self::WaitedInVain => "Harbor is slow to answer",
             Self::UpstreamSilent => "Harbor's upstream does not answer",
+            Self::Backlog => "other images stand before it at Harbor",
         })
     }
 }
@@ -124,11 +145,18 @@ type Landed = Result<Found, Arc<RelayError>>;
 
 impl Front {
     /// A front that knows nothing yet.
-    pub fn new(config: &config::Front, harbors: Arc<Harbors>, store: Store, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: &config::Front,
+        harbors: Arc<Harbors>,
+        backlogs: Arc<Backlogs>,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let rules = Rules { wait: config.wait, capacity: config.budget, window: config.budget_window };
         Self {
             wait: config.wait,
             harbors,
+            backlogs,
             store,
             metrics,
             budgets: Mutex::new(Budgets::new(rules)),
@@ -174,12 +202,17 @@ impl Front {
     /// Whether the policy should look the image of this hand-off up: what its receipt says.
     ///
     /// Not while Harbor is in trouble. But then no look-up comes any more that could show its recovery, so the front
-    /// asks for the hand-off's tag itself, now and then, and nobody waits for it.
+    /// asks for the hand-off's tag itself, now and then, and nobody waits for it. And not while so many images stand
+    /// before this one that what the policy would read is to be deferred anyway.
     pub fn invites(self: &Arc<Self>, payer: &Payer, hand_off: &HandOff, now: Timestamp) -> bool {
         let image = &hand_off.image;
         let tag = hand_off.subject.tag();
         let passage = lock(&self.conditions).admit(image, tag.is_some(), now);
         match (passage, tag) {
+            (Passage::Wait, _) if !self.leaves_time(image, now) => {
+                self.metrics.front_deferred(Deferral::Backlog);
+                false
+            }
             (Passage::Wait, _) => lock(&self.budgets).has_left(payer, now),
             (Passage::Probe, Some(tag)) => {
                 if let Ok(relay) = self.relay(image) {
@@ -270,6 +303,9 @@ impl Front {
             Err(FrontError::NotAllowed(_) | FrontError::Failed(_)) => FrontOutcome::Failed,
         };
         self.metrics.front_answered(outcome);
+        if let Err(FrontError::Deferred(deferral)) = &answer {
+            self.metrics.front_deferred(*deferral);
+        }
         answer.map(|(found, _)| found)
     }
 
@@ -282,8 +318,12 @@ impl Front {
                 found => Ok((found, FrontOutcome::Cached)),
             };
         }
-        // Only a HEAD is harmless enough to be asked for the sake of asking: a GET starts Harbor's clocks.
+        // Only a HEAD is harmless enough to be asked for the sake of asking: a GET starts Harbor's clocks, which the
+        // image's own worker starts when its turn has come.
         let may_probe = matches!(sought, Sought::Head(..));
+        if !may_probe && !self.leaves_time(sought.image(), now) {
+            return Err(FrontError::Deferred(Deferral::Backlog));
+        }
         let passage = lock(&self.conditions).admit(sought.image(), may_probe, now);
         match passage {
             Passage::Defer => return Err(FrontError::Deferred(Deferral::Troubled)),
@@ -310,6 +350,12 @@ impl Front {
             }),
             None => Err(FrontError::Failed("the look-up broke off".to_owned())),
         }
+    }
+
+    /// Whether what stands before an image that comes now leaves the time to keep a deadline of Harbor's.
+    fn leaves_time(&self, image: &HarborImage, now: Timestamp) -> bool {
+        let client = self.harbors.get(image);
+        client.is_ok_and(|client| self.backlogs.leaves_time(client.name(), client.limiter(), now))
     }
 
     fn relay(&self, image: &HarborImage) -> Result<Relay, NotAllowed> {

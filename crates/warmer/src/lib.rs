@@ -7,6 +7,7 @@ pub mod admin;
 pub mod announcement;
 mod arrival;
 pub mod attempts;
+pub mod backlog;
 pub mod check;
 pub mod cli;
 pub mod clock;

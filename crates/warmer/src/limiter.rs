@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use harbor_warmer_protocol::HarborName;
 use tokio::sync::oneshot;
@@ -89,14 +90,26 @@ pub struct Limiter {
 struct Shared {
     harbor: HarborName,
     metrics: Arc<Metrics>,
+    start: Instant,
     turns: Mutex<Turns>,
 }
 
 struct Turns {
     aimd: Aimd,
     in_flight: usize,
+    occupied: Occupied,
     wanted: VecDeque<oneshot::Sender<Permit>>,
     completion: VecDeque<oneshot::Sender<Permit>>,
+}
+
+/// For how long turns were occupied, in sum. Moments are counted from the limiter's start.
+#[derive(Default)]
+struct Occupied {
+    under_way: u32,
+    /// When those under way began, in sum.
+    began: Duration,
+    /// The time of those that are over.
+    past: Duration,
 }
 
 /// One request's turn. Dropped without a word it is given back and teaches nothing.
@@ -104,6 +117,7 @@ struct Turns {
 pub struct Permit {
     shared: Arc<Shared>,
     started: Epoch,
+    began: Duration,
     outcome: Outcome,
 }
 
@@ -119,8 +133,9 @@ impl Limiter {
     pub fn new(harbor: HarborName, bounds: Concurrency, metrics: Arc<Metrics>) -> Self {
         let aimd = Aimd::new(bounds);
         metrics.concurrency(&harbor, aimd.allowed());
-        let turns = Turns { aimd, in_flight: 0, wanted: VecDeque::new(), completion: VecDeque::new() };
-        Self { shared: Arc::new(Shared { harbor, metrics, turns: Mutex::new(turns) }) }
+        let occupied = Occupied::default();
+        let turns = Turns { aimd, in_flight: 0, occupied, wanted: VecDeque::new(), completion: VecDeque::new() };
+        Self { shared: Arc::new(Shared { harbor, metrics, start: Instant::now(), turns: Mutex::new(turns) }) }
     }
 
     /// A turn if one is free now.
@@ -129,8 +144,7 @@ impl Limiter {
         if turns.in_flight >= turns.aimd.allowed() {
             return None;
         }
-        turns.in_flight += 1;
-        Some(self.shared.permit(&turns))
+        Some(self.shared.permit(&mut turns))
     }
 
     /// Waits for a turn. Dropping the future gives up the place in the line.
@@ -139,8 +153,7 @@ impl Limiter {
             let mut turns = self.shared.turns();
             if turns.in_flight < turns.aimd.allowed() {
                 // Nobody waits, else the free turn would be theirs already.
-                turns.in_flight += 1;
-                return self.shared.permit(&turns);
+                return self.shared.permit(&mut turns);
             }
             let (sender, turn) = oneshot::channel();
             match priority {
@@ -160,6 +173,12 @@ impl Limiter {
     /// How many are under way.
     pub fn in_flight(&self) -> usize {
         self.shared.turns().in_flight
+    }
+
+    /// For how long turns have been occupied since the start, in sum, those under way included.
+    pub fn busy(&self) -> Duration {
+        let turns = self.shared.turns();
+        turns.occupied.at(self.shared.start.elapsed())
     }
 }
 
@@ -199,6 +218,7 @@ impl Drop for Permit {
                 self.shared.metrics.concurrency(&self.shared.harbor, now);
             }
             turns.in_flight -= 1;
+            turns.occupied.ended(self.began, self.shared.start.elapsed());
             self.shared.grant(&mut turns)
         };
         // Outside of the lock: a waiter that has just gone away drops its permit, which takes the lock.
@@ -213,18 +233,38 @@ impl Shared {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn permit(self: &Arc<Self>, turns: &Turns) -> Permit {
-        Permit { shared: Arc::clone(self), started: turns.aimd.epoch(), outcome: Outcome::Unknown }
+    /// Takes a turn.
+    fn permit(self: &Arc<Self>, turns: &mut Turns) -> Permit {
+        turns.in_flight += 1;
+        let began = self.start.elapsed();
+        turns.occupied.began(began);
+        Permit { shared: Arc::clone(self), started: turns.aimd.epoch(), began, outcome: Outcome::Unknown }
     }
 
     fn grant(self: &Arc<Self>, turns: &mut Turns) -> Vec<(oneshot::Sender<Permit>, Permit)> {
         let mut granted = Vec::new();
         while turns.in_flight < turns.aimd.allowed() {
             let Some(waiter) = turns.next() else { break };
-            turns.in_flight += 1;
             granted.push((waiter, self.permit(turns)));
         }
         granted
+    }
+}
+
+impl Occupied {
+    fn began(&mut self, now: Duration) {
+        self.under_way += 1;
+        self.began += now;
+    }
+
+    fn ended(&mut self, began: Duration, now: Duration) {
+        self.under_way -= 1;
+        self.began -= began;
+        self.past += now.saturating_sub(began);
+    }
+
+    fn at(&self, now: Duration) -> Duration {
+        self.past + now.saturating_mul(self.under_way).saturating_sub(self.began)
     }
 }
 
@@ -388,6 +428,31 @@ mod tests {
         drop(granted);
         drop(last.as_mut().now_or_never().expect("the turn went on"));
         assert_eq!(limiter.in_flight(), 0);
+    }
+
+    #[test]
+    fn turns_count_for_as_long_as_they_are_held_those_under_way_too() {
+        let seconds = Duration::from_secs;
+        let mut occupied = Occupied::default();
+        occupied.began(seconds(0));
+        occupied.began(seconds(2));
+        assert_eq!(occupied.at(seconds(5)), seconds(8));
+        occupied.ended(seconds(0), seconds(5));
+        assert_eq!(occupied.at(seconds(15)), seconds(18));
+        occupied.ended(seconds(2), seconds(15));
+        assert_eq!(occupied.at(seconds(100)), seconds(18));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_held_makes_the_limiter_busy() {
+        let limiter = limiter(2);
+        assert_eq!(limiter.busy(), Duration::ZERO);
+        let turn = limiter.acquire(Priority::Wanted).await;
+        while limiter.busy().is_zero() {
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        assert_eq!(limiter.busy(), limiter.busy());
     }
 
     #[tokio::test]

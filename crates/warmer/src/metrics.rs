@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::front::Deferral;
 use crate::image::DeadReason;
 use crate::project::Cause;
 use crate::view::Phase;
@@ -27,6 +28,8 @@ pub struct Metrics {
     harbor_answers: Family<AnswerLabels, Counter>,
     harbor_concurrency: Family<HarborLabels, Gauge>,
     front: Family<FrontLabels, Counter>,
+    front_deferrals: Family<ReasonLabels, Counter>,
+    backlog_images: Family<HarborLabels, Gauge>,
     connections: Gauge,
     project_paused: Family<PauseLabels, Gauge>,
     dead_letters: Family<ReasonLabels, Counter>,
@@ -185,6 +188,8 @@ impl Metrics {
             harbor_answers: Family::default(),
             harbor_concurrency: Family::default(),
             front: Family::default(),
+            front_deferrals: Family::default(),
+            backlog_images: Family::default(),
             connections: Gauge::default(),
             project_paused: Family::default(),
             dead_letters: Family::default(),
@@ -222,6 +227,16 @@ impl Metrics {
             metrics.harbor_concurrency.clone(),
         );
         registry.register("front_lookups", "Look-ups of policies through the front, by outcome", metrics.front.clone());
+        registry.register(
+            "front_deferrals",
+            "Look-ups of policies put off, when they came or already at the hand-off, by reason",
+            metrics.front_deferrals.clone(),
+        );
+        registry.register(
+            "backlog_images",
+            "Images that nothing was read of yet and that wait for their turn, by Harbor",
+            metrics.backlog_images.clone(),
+        );
         registry.register(
             "project_paused",
             "1 while work on the project stands still, by reason",
@@ -333,6 +348,17 @@ impl Metrics {
             FrontOutcome::Failed => "failed",
         };
         self.front.get_or_create(&FrontLabels { outcome }).inc();
+    }
+
+    /// A look-up was put off, or not asked for.
+    pub fn front_deferred(&self, deferral: Deferral) {
+        self.front_deferrals.get_or_create(&ReasonLabels { reason: deferral.label() }).inc();
+    }
+
+    /// So many images wait for their turn at a Harbor.
+    pub fn backlog(&self, harbor: &HarborName, images: usize) {
+        let labels = HarborLabels { harbor: harbor.to_string() };
+        self.backlog_images.get_or_create(&labels).set(i64::try_from(images).unwrap_or(i64::MAX));
     }
 
     /// A connection to the registry port was opened.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
+use crate::backlog::Backlogs;
 use crate::config::Config;
 use crate::copies::Copies;
 use crate::front::Front;
@@ -68,7 +69,15 @@ impl Service {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
         let store = Store::open(&config.data_dir, &config.queue, Arc::clone(&projects))?;
-        let front = Arc::new(Front::new(&config.front, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
+        let backlogs = Arc::new(Backlogs::new(&config));
+        let front = Front::new(
+            &config.front,
+            Arc::clone(&harbors),
+            Arc::clone(&backlogs),
+            store.clone(),
+            Arc::clone(&metrics),
+        );
+        let front = Arc::new(front);
         let intake = Arc::new(Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
         let port = RegistryPort::new(&config.registry, Arc::clone(&intake), Arc::clone(&front), Arc::clone(&metrics))?;
         let planner = Planner::new(Arc::clone(&config), Arc::clone(&harbors), Arc::clone(&front), store.clone());
@@ -90,6 +99,7 @@ impl Service {
             replicators,
             transfers: Transfers::new(),
             copies: Copies::default(),
+            backlogs: Arc::clone(&backlogs),
             metrics: Arc::clone(&metrics),
             queue: config.queue.clone(),
         });
@@ -104,7 +114,7 @@ impl Service {
             metrics: Arc::clone(&metrics),
         };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(survey.run()));
-        let upkeep = Upkeep { config: Arc::clone(&config), store: store.clone(), projects, intake, metrics };
+        let upkeep = Upkeep { config: Arc::clone(&config), store: store.clone(), projects, backlogs, intake, metrics };
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep.run()));
         tasks.close();
         tracing::info!(registry.address = %registry_address, admin.address = %admin_address, "ready");

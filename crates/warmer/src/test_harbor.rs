@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::backlog::Backlogs;
 use crate::config::{self, Config};
 use crate::front::Front;
 use crate::harbor::Harbors;
@@ -155,6 +156,7 @@ pub(crate) struct Behind {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) harbors: Arc<Harbors>,
+    pub(crate) backlogs: Arc<Backlogs>,
     pub(crate) store: Store,
     pub(crate) front: Arc<Front>,
     pub(crate) intake: Arc<Intake>,
@@ -181,9 +183,17 @@ impl Behind {
         let metrics = Arc::new(Metrics::new());
         let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
         let store = Store::open(&config.data_dir, &config.queue, Arc::new(Projects::new(&config))).unwrap();
-        let front = Front::new(&config.front, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics));
+        let backlogs = Arc::new(Backlogs::new(&config));
+        let front = Front::new(
+            &config.front,
+            Arc::clone(&harbors),
+            Arc::clone(&backlogs),
+            store.clone(),
+            Arc::clone(&metrics),
+        );
         let intake = Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics));
-        Self { harbor, config, metrics, harbors, store, front: Arc::new(front), intake: Arc::new(intake), directory }
+        let (front, intake) = (Arc::new(front), Arc::new(intake));
+        Self { harbor, config, metrics, harbors, backlogs, store, front, intake, directory }
     }
 
     /// With another configuration of the ports; what stands behind them stays.

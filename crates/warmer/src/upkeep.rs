@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::mapping;
+use crate::backlog::Backlogs;
 use crate::clock::{self, Timestamp};
 use crate::config::Config;
 use crate::intake::Intake;
@@ -19,6 +20,7 @@ pub(crate) struct Upkeep {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Store,
     pub(crate) projects: Arc<Projects>,
+    pub(crate) backlogs: Arc<Backlogs>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -90,6 +92,9 @@ impl Upkeep {
             for cause in Cause::ALL {
                 self.metrics.project_paused(&harbor, &project, cause, causes.contains(&cause));
             }
+        }
+        for (harbor, images) in self.backlogs.waiting(now) {
+            self.metrics.backlog(harbor, images);
         }
         if let Some(bytes) = free_bytes(&self.config.data_dir) {
             self.metrics.disk_free(bytes);

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::announcement::{self, Resolved};
+use crate::backlog::{Backlogs, Stand};
 use crate::clock::{self, Timestamp};
 use crate::config;
 use crate::copies::Copies;
@@ -50,6 +51,8 @@ pub struct Workshop {
     pub transfers: Transfers,
     /// The copies that Harbor makes for this process.
     pub copies: Copies,
+    /// The images that wait for their turn at each Harbor.
+    pub backlogs: Arc<Backlogs>,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
     /// Bounds of the work.
@@ -218,13 +221,14 @@ impl Workshop {
     async fn warm(&self, lease: Lease, mut image: Image) -> Result<(), StoreError> {
         let mut moved: Vec<(Tag, Resolved)> = Vec::new();
         let before = self.standing(&image);
+        let mut stand = Stand::Gone;
         let settlement = loop {
             let now = clock::now();
             let project = self.projects.get(&image.place, now);
             match image.next(&project, now) {
                 Next::Do(steps) => {
                     let mut under_way: FuturesUnordered<_> =
-                        steps.iter().map(|step| self.carry_out(&image.place, image.root, &project, step)).collect();
+                        steps.iter().map(|step| self.carry_out(&image, &project, step)).collect();
                     let mut seen = Vec::new();
                     while let Some(results) = under_way.next().await {
                         seen.extend(results);
@@ -246,13 +250,16 @@ impl Workshop {
                     }
                     if held_back {
                         // Harbor has as much to copy as it may; the places come free as blobs arrive.
-                        let due = clock::now() + project.timers.poll(Duration::ZERO);
-                        break Settlement::Wait { due, reason: Some("waits for its turn at Harbor".to_owned()) };
+                        stand = if image.has_begun() { Stand::UnderWay } else { Stand::Waits };
+                        let due = clock::now() + project.timers.poll(self.wait_for_turn(&image, stand));
+                        break Settlement::Wait { due, reason: Some(Waiting::Turn.to_string()) };
                     }
                 }
                 Next::WaitUntil(due, waiting) => {
-                    if matches!(waiting, Waiting::Paused(_)) {
-                        image.observe(&project, Observation::Held, now);
+                    match waiting {
+                        Waiting::Paused(_) => image.observe(&project, Observation::Held, now),
+                        Waiting::Blobs => stand = Stand::UnderWay,
+                        _ => {}
                     }
                     break Settlement::Wait { due, reason: Some(waiting.to_string()) };
                 }
@@ -278,7 +285,16 @@ impl Workshop {
                 }
             }
         };
+        self.backlogs.stands(&image.place, image.root, stand, clock::now());
         self.let_go(lease, image, before, settlement, moved).await
+    }
+
+    /// How long an image has to wait for a place: in a long line it asks less often.
+    fn wait_for_turn(&self, image: &Image, stand: Stand) -> Duration {
+        match (stand, self.harbors.get(&image.place)) {
+            (Stand::Waits, Ok(client)) => self.backlogs.wait(client.name(), client.limiter(), clock::now()),
+            (Stand::Waits | Stand::UnderWay | Stand::Gone, _) => Duration::ZERO,
+        }
     }
 
     /// Where an image stands, to tell what a worker has brought about.
@@ -320,6 +336,11 @@ impl Workshop {
             let Some(at) = reaches else { continue };
             if reached.is_none() {
                 self.metrics.step_took(step, at.since(from).as_secs_f64());
+                if step == TimedStep::Local
+                    && let Ok(client) = self.harbors.get(place)
+                {
+                    self.backlogs.image_done(client.name(), client.limiter());
+                }
                 if step == TimedStep::Recorded {
                     let seconds = at.since(admitted).as_secs_f64();
                     self.metrics.warm_after(seconds);

@@ -5,6 +5,7 @@ use harbor_warmer_protocol::{Digest, TagOrDigest};
 use tokio::time::Instant;
 
 use super::{Deferral, Front, FrontError, Payer};
+use crate::backlog::Stand;
 use crate::clock;
 use crate::harbor::NotAllowed;
 use crate::test_harbor::{Behind, INDEX, MANIFEST, announcement, image, index, manifest};
@@ -228,4 +229,29 @@ async fn a_client_that_goes_away_gets_its_budget_back() {
         () = arrived => {}
     }
     assert!(behind.front.invites(&payer(), &announcement("1"), clock::now()));
+}
+
+#[tokio::test]
+async fn while_the_line_at_harbor_is_too_long_no_manifest_is_read_and_no_receipt_invites_to() {
+    let behind = Behind::start(PATIENT).await;
+    let root = behind.harbor.put(REPOSITORY, &["1"], INDEX, &index(&[]));
+    let places = behind.harbors.get(&image("hub")).unwrap().limiter().allowed();
+    let waits = |n: usize| {
+        let other = Digest::from_bytes([u8::try_from(n).unwrap(); 32]);
+        behind.backlogs.stands(&image("hub"), other, Stand::Waits, clock::now());
+    };
+    (1..places).for_each(waits);
+    assert!(behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    waits(places);
+
+    assert!(!behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    assert_eq!(head(&behind.front, "1").await, Ok(root), "a HEAD starts no deadline that the worker can't start anew");
+    let get = behind.front.get(&payer(), &image("hub"), root).await.map(|body| body.media_type);
+    assert_eq!(get, Err(FrontError::Deferred(Deferral::Backlog)));
+    assert_eq!(behind.harbor.asked(), ["HEAD /v2/hub/library/nginx/manifests/1"]);
+    let told = r#"harbor_warmer_front_deferrals_total{reason="backlog"} 2"#;
+    assert!(behind.metrics.to_text().contains(told), "{}", behind.metrics.to_text());
+
+    behind.backlogs.stands(&image("hub"), Digest::from_bytes([1; 32]), Stand::Gone, clock::now());
+    assert!(behind.front.get(&payer(), &image("hub"), root).await.is_ok());
 }

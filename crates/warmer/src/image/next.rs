@@ -110,6 +110,8 @@ pub enum Waiting {
     Paused(String),
     /// The last try failed.
     Retry(String),
+    /// Other images stand before it at Harbor.
+    Turn,
     /// Harbor copies blobs.
     Blobs,
     /// Harbor has all blobs and looks for them every 20 s.
@@ -148,6 +150,7 @@ impl fmt::Display for Waiting {
         match self {
             Self::Paused(reason) => write!(f, "the project is paused: {reason}"),
             Self::Retry(error) => write!(f, "tries again: {error}"),
+            Self::Turn => f.write_str("waits for its turn at Harbor"),
             Self::Blobs => f.write_str("Harbor copies blobs"),
             Self::Record => f.write_str("Harbor has all blobs and has not recorded the artifact yet"),
             Self::Tag(tag) => write!(f, "Harbor has not recorded the tag {tag} yet"),

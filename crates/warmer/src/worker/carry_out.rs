@@ -10,7 +10,7 @@ use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
 use crate::front::{RelayError, is_manifest};
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
-use crate::image::{Observation, Step};
+use crate::image::{Image, Observation, Step};
 use crate::limiter::{Permit, Priority};
 use crate::lookup;
 use crate::manifest::Manifest;
@@ -70,13 +70,8 @@ impl Workshop {
     }
 
     /// Carries out one step of an image.
-    pub(super) async fn carry_out(
-        &self,
-        place: &HarborImage,
-        root: Digest,
-        project: &Project,
-        step: &Step,
-    ) -> Vec<Seen> {
+    pub(super) async fn carry_out(&self, image: &Image, project: &Project, step: &Step) -> Vec<Seen> {
+        let (place, root) = (&image.place, image.root);
         let (client, terms) = match self.harbors.entry(place) {
             Ok(entry) => entry,
             Err(error) => {
@@ -90,7 +85,12 @@ impl Workshop {
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
-            Step::ReadRoot { through_project: true } => self.open_root(client, place, root).await,
+            // Reading starts Harbor's clocks, be it those of the children. What has begun is at its end: its index is
+            // read last where there is a second project for the first look.
+            Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(client, place, root) => {
+                Ok(Seen::nothing_yet())
+            }
+            Step::ReadRoot { through_project: true } => self.read_root(client, place, &here, root, true).await,
             Step::ReadRoot { through_project: false } => {
                 let elsewhere = match &terms.resolve_through {
                     Some(project) => Repository { project: project.clone(), repository: place.repository.clone() },
@@ -178,14 +178,11 @@ impl Workshop {
         Ok((body.bytes, clock::now()))
     }
 
-    /// Reads the root through the project itself. If it is an index, Harbor's deadline for it starts here, so it waits
-    /// for a free place at Harbor.
-    async fn open_root(&self, client: &Client, place: &HarborImage, root: Digest) -> Result<Vec<Seen>, HarborError> {
-        self.copies.sweep(clock::now());
-        if client.limiter().in_flight() >= client.limiter().allowed() {
-            return Ok(Seen::nothing_yet());
-        }
-        self.read_root(client, place, &Repository::from(place), root, true).await
+    /// Whether it is the image's turn.
+    fn may_begin(&self, client: &Client, place: &HarborImage, root: Digest) -> bool {
+        let now = clock::now();
+        self.copies.sweep(now);
+        self.backlogs.may_begin(place, root, client.limiter(), now)
     }
 
     /// Whether the root is no index. By digest a HEAD starts no clock of Harbor's, in neither project.
