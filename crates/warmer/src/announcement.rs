@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
+use crate::hindrance::{Failure, Hindrance};
 use crate::image::{DeadReason, Want};
 use crate::project::Project;
+use crate::view::{MilestoneView, StuckView};
 
 /// An announced tag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,9 +67,9 @@ pub enum Observation {
     /// The upstream answers, and says that there is no such tag.
     Missing,
     /// Something failed that may go better next time.
-    Failed(String),
+    Failed(Failure),
     /// Something failed because Harbor is in trouble: it waits longer and longer, and is never given up for it.
-    Throttled(String),
+    Throttled(Failure),
     /// Work on the project stands still.
     Held,
 }
@@ -108,13 +110,13 @@ impl Announcement {
                 self.missing_seen = Some(now);
                 self.attempts.progressed();
             }
-            Observation::Failed(error) => {
+            Observation::Failed(failure) => {
                 let seed = self.seed();
-                self.attempts.failed(&format!("HEAD tag {}", self.tag), error, &seed, now);
+                self.attempts.failed(&format!("HEAD tag {}", self.tag), failure, &seed, now);
             }
-            Observation::Throttled(error) => {
+            Observation::Throttled(failure) => {
                 let seed = self.seed();
-                self.attempts.failed(&format!("HEAD tag {}", self.tag), error, &seed, now);
+                self.attempts.failed(&format!("HEAD tag {}", self.tag), failure, &seed, now);
                 self.attempts.failing_since = None;
             }
             Observation::Held => self.attempts.failing_since = None,
@@ -143,7 +145,7 @@ impl Announcement {
             let wait = (seen.since(since) / 16).clamp(FIRST_MISSING_RETRY, LONGEST_MISSING_RETRY).min(missing_tag_for);
             let due = project.timers.of(wait).max(Duration::from_millis(25));
             if now < seen + due {
-                return Next::WaitUntil(seen + due, "the upstream has no such tag (yet)".to_owned());
+                return Next::WaitUntil(seen + due, MISSING_YET.to_owned());
             }
             return Next::HeadTag;
         }
@@ -155,6 +157,35 @@ impl Announcement {
             return Next::WaitUntil(retry_at, format!("tries again: {error}"));
         }
         Next::HeadTag
+    }
+
+    /// What it waits for, or why it goes no further; none where its next step is due. `dead` is why it was given up.
+    pub(crate) fn stuck(&self, dead: Option<&str>, project: &Project, now: Timestamp) -> Option<StuckView> {
+        let stuck = |hindrance, cause: &str| {
+            Some(StuckView::new(format!("ask for the tag {}", self.tag), hindrance, cause.to_owned()))
+        };
+        let last = self.attempts.last.back();
+        let kind = last.and_then(|last| last.hindrance).unwrap_or(Hindrance::Unknown);
+        match (dead, &project.pause) {
+            (Some(reason), _) if reason == DeadReason::Crashed.to_string() => stuck(Hindrance::Crashed, reason),
+            (Some(reason), _) if self.is_missing() => stuck(Hindrance::MissingTag, reason),
+            (Some(reason), _) => stuck(kind, reason),
+            (None, Some(pause)) => {
+                stuck(pause.hindrance, &format!("work on the project stands still: {}", pause.reason))
+            }
+            (None, None) if self.is_missing() => stuck(Hindrance::MissingTag, MISSING_YET),
+            (None, None) => last
+                .filter(|_| self.attempts.retry_at.is_some_and(|at| now < at))
+                .and_then(|last| stuck(kind, &last.error)),
+        }
+    }
+
+    /// What it went through, oldest first.
+    pub(crate) fn timeline(&self) -> Vec<MilestoneView> {
+        let milestone = |at: Option<Timestamp>, what: &str| at.map(|at| MilestoneView { at, what: what.to_owned() });
+        let asked = self.wants.iter().map(|want| want.first_asked).min();
+        let missing = milestone(self.missing_since, "the upstream says that there is no such tag");
+        milestone(asked, "handed off").into_iter().chain(missing).collect()
     }
 
     /// Whether the upstream said that there is no such tag.
@@ -169,6 +200,7 @@ impl Announcement {
     }
 }
 
+const MISSING_YET: &str = "the upstream has no such tag (yet)";
 const FIRST_MISSING_RETRY: Duration = Duration::from_secs(30);
 const LONGEST_MISSING_RETRY: Duration = Duration::from_secs(600);
 
@@ -231,7 +263,7 @@ mod tests {
     #[test]
     fn a_paused_project_uses_up_no_time_of_an_announcement() {
         let mut announcement = announced();
-        announcement.observe(Observation::Failed("502".to_owned()), START);
+        announcement.observe(Observation::Failed(Failure::new(Hindrance::ServerError, "502")), START);
         announcement.observe(Observation::Held, START + DAY);
         assert_eq!(announcement.next(&a_project(), DAY, START + DAY * 2), Next::HeadTag);
     }

@@ -9,6 +9,7 @@ use harbor_warmer_protocol::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::hindrance::{Failure, Hindrance};
 
 /// The failures since something last moved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Attempt {
     pub step: String,
     /// Why.
     pub error: String,
+    /// Of what kind that is, where it was taken down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindrance: Option<Hindrance>,
 }
 
 impl Attempts {
@@ -49,7 +53,7 @@ impl Attempts {
     /// `seed` makes the draw: the same image fails the same way in a replay, and two images don't retry together.
     /// Requests that were under way together and fail together are one failure: an image of many layers would else
     /// wait for minutes after its first 429.
-    pub fn failed(&mut self, step: &str, error: String, seed: &Digest, now: Timestamp) {
+    pub fn failed(&mut self, step: &str, failure: Failure, seed: &Digest, now: Timestamp) {
         if self.retry_at.is_none_or(|retry_at| now >= retry_at) {
             self.failures = self.failures.saturating_add(1);
             self.retry_at = Some(now + full_jitter(self.failures, seed));
@@ -58,7 +62,8 @@ impl Attempts {
         if self.last.len() == Self::KEPT {
             self.last.pop_front();
         }
-        self.last.push_back(Attempt { at: now, step: step.to_owned(), error });
+        let Failure { error, hindrance } = failure;
+        self.last.push_back(Attempt { at: now, step: step.to_owned(), error, hindrance: Some(hindrance) });
     }
 
     /// Something moved: the next failure is the first again.
@@ -96,6 +101,10 @@ mod tests {
 
     use super::*;
 
+    fn failure(error: &str) -> Failure {
+        Failure::new(Hindrance::ServerError, error)
+    }
+
     proptest! {
         #[test]
         fn a_retry_is_never_immediate_and_never_later_than_ten_minutes(failures in 0u32..10_000, seed: [u8; 32]) {
@@ -108,7 +117,7 @@ mod tests {
     fn only_the_last_twenty_failures_are_kept_and_progress_keeps_them() {
         let mut attempts = Attempts::default();
         for n in 0..25 {
-            attempts.failed("read the index", format!("error {n}"), &Digest::ZERO, Timestamp::from_millis(n));
+            attempts.failed("read the index", failure(&format!("error {n}")), &Digest::ZERO, Timestamp::from_millis(n));
         }
         attempts.progressed();
         assert_eq!(attempts.last.len(), Attempts::KEPT);
@@ -122,7 +131,7 @@ mod tests {
         for layer in 0..20 {
             attempts.failed(
                 "ask for a blob",
-                format!("429 for layer {layer}"),
+                failure(&format!("429 for layer {layer}")),
                 &Digest::ZERO,
                 Timestamp::from_millis(layer),
             );
@@ -130,7 +139,7 @@ mod tests {
         assert_eq!((attempts.failures, attempts.last.len()), (1, 20));
         let retry_at = attempts.retry_at.unwrap();
         assert!(retry_at <= Timestamp::from_millis(0) + Attempts::FIRST);
-        attempts.failed("ask for a blob", "429".to_owned(), &Digest::ZERO, retry_at);
+        attempts.failed("ask for a blob", failure("429"), &Digest::ZERO, retry_at);
         assert_eq!(attempts.failures, 2);
     }
 
@@ -139,7 +148,7 @@ mod tests {
         let mut attempts = Attempts::default();
         let day = Duration::from_secs(86_400);
         for n in 0..1000 {
-            attempts.failed("touch a blob", "500".to_owned(), &Digest::ZERO, Timestamp::from_millis(n));
+            attempts.failed("touch a blob", failure("500"), &Digest::ZERO, Timestamp::from_millis(n));
         }
         assert!(!attempts.exhausted(day, Timestamp::from_millis(0) + day - Duration::from_millis(1)));
         assert!(attempts.exhausted(day, Timestamp::from_millis(0) + day));

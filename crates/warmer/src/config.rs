@@ -180,6 +180,8 @@ pub struct Project {
     pub complete_index: bool,
     /// A second proxy project of the same endpoint through which indexes are read.
     pub resolve_through: Option<ProjectName>,
+    /// Whether an index that a workload names by its digest alone is warmed where reading it blocks its tags.
+    pub warm_untagged: bool,
     /// Whether and when images that are still asked for are pulled again, so that the project's retention rules keep
     /// them.
     pub keep_warm: KeepWarm,

@@ -8,6 +8,7 @@
 //! look again and plan again. Phases are derived ([`phase`]), never stored: a restart knows no more and no less than
 //! what was observed.
 
+mod diagnosis;
 mod milestones;
 mod next;
 mod observe;
@@ -27,7 +28,7 @@ pub use milestones::Milestones;
 pub use next::{Next, Step, Waiting};
 pub use observe::Observation;
 pub use replication::ReplicationOutcome;
-pub use tags::TagStatus;
+pub use tags::{BlockedBy, TagStatus};
 
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
@@ -44,6 +45,9 @@ pub struct Image {
     /// The upstream said that it has no such root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) root_missing: bool,
+    /// What a HEAD said of the root before anybody read it: an index, or one manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) is_index: Option<bool>,
     /// When the index was first read through the project itself: Harbor waits 400 s from there for its children, and
     /// remembers it for 7 days.
     pub(crate) index_opened: Option<Timestamp>,
@@ -230,6 +234,8 @@ pub enum DeadReason {
     NoSuchManifest,
     /// A manifest that can't be read, or is of a kind that Harbor does not cache.
     Unsupported(String),
+    /// An index that is named by its digest alone, and the configuration leaves those out.
+    Untagged,
     /// It failed again and again; the last error.
     GaveUp(String),
     /// The worker that held it ended without a word, again and again.
@@ -245,6 +251,10 @@ impl std::fmt::Display for DeadReason {
             Self::NoSuchTag => f.write_str("the upstream has no such tag"),
             Self::NoSuchManifest => f.write_str("the upstream has no such manifest"),
             Self::Unsupported(why) => write!(f, "Harbor does not cache this: {why}"),
+            Self::Untagged => f.write_str(
+                "named by its digest alone: reading the index would keep Harbor from recording its tags for 7 days, \
+                 and `warmUntagged: false` leaves it to the first pull",
+            ),
             Self::GaveUp(error) => write!(f, "gave up: {error}"),
             Self::Crashed => f.write_str("its worker ended without a word several times; see the log for a panic"),
         }
@@ -253,8 +263,8 @@ impl std::fmt::Display for DeadReason {
 
 impl DeadReason {
     /// Every name in metrics.
-    pub const LABELS: [&'static str; 6] =
-        ["no_such_platform", "no_such_tag", "no_such_manifest", "unsupported", "gave_up", "crashed"];
+    pub const LABELS: [&'static str; 7] =
+        ["no_such_platform", "no_such_tag", "no_such_manifest", "unsupported", "untagged", "gave_up", "crashed"];
 
     /// Its name in metrics.
     pub fn label(&self) -> &'static str {
@@ -263,6 +273,7 @@ impl DeadReason {
             Self::NoSuchTag => "no_such_tag",
             Self::NoSuchManifest => "no_such_manifest",
             Self::Unsupported(_) => "unsupported",
+            Self::Untagged => "untagged",
             Self::GaveUp(_) => "gave_up",
             Self::Crashed => "crashed",
         }
@@ -281,6 +292,7 @@ impl Image {
             root,
             content: Content::Unread,
             root_missing: false,
+            is_index: None,
             index_opened: None,
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),

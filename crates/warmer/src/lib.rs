@@ -17,6 +17,7 @@ mod connections;
 pub mod copies;
 pub mod front;
 pub mod harbor;
+pub mod hindrance;
 pub mod image;
 pub mod import_veradco;
 pub mod intake;

@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::front::Deferral;
-use crate::image::DeadReason;
+use crate::image::{BlockedBy, DeadReason};
 use crate::project::Cause;
 use crate::view::Phase;
 
@@ -33,7 +33,7 @@ pub struct Metrics {
     connections: Gauge,
     project_paused: Family<PauseLabels, Gauge>,
     dead_letters: Family<ReasonLabels, Counter>,
-    tags_blocked: Counter,
+    tags_blocked: Family<ReasonLabels, Counter>,
     replications: Family<ReplicationLabels, Counter>,
     replication_oldest_due_seconds: Family<TargetLabels, Gauge<f64, AtomicU64>>,
     robot_expires: Family<RobotLabels, Gauge>,
@@ -193,7 +193,7 @@ impl Metrics {
             connections: Gauge::default(),
             project_paused: Family::default(),
             dead_letters: Family::default(),
-            tags_blocked: Counter::default(),
+            tags_blocked: Family::default(),
             replications: Family::default(),
             replication_oldest_due_seconds: Family::default(),
             robot_expires: Family::default(),
@@ -245,7 +245,7 @@ impl Metrics {
         registry.register("dead_letters", "Images and tags given up, by reason", metrics.dead_letters.clone());
         registry.register(
             "tags_blocked",
-            "Tags that Harbor will not record for a long time",
+            "Tags that Harbor will not record for a long time, by reason",
             metrics.tags_blocked.clone(),
         );
         registry.register("replications", "Replications, by target and outcome", metrics.replications.clone());
@@ -382,9 +382,9 @@ impl Metrics {
         self.dead_letters.get_or_create(&ReasonLabels { reason: reason.label() }).inc();
     }
 
-    /// So many more tags turned out to be blocked.
-    pub fn tags_blocked(&self, tags: usize) {
-        self.tags_blocked.inc_by(tags as u64);
+    /// A tag turned out to be blocked.
+    pub fn tag_blocked(&self, by: BlockedBy) {
+        self.tags_blocked.get_or_create(&ReasonLabels { reason: by.label() }).inc();
     }
 
     /// Something became of a replication.
@@ -424,6 +424,9 @@ impl Metrics {
         }
         for reason in DeadReason::LABELS {
             drop(self.dead_letters.get_or_create(&ReasonLabels { reason }));
+        }
+        for by in BlockedBy::ALL {
+            drop(self.tags_blocked.get_or_create(&ReasonLabels { reason: by.label() }));
         }
         for target in targets {
             self.replication_oldest_due(target, 0.0);

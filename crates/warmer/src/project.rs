@@ -11,6 +11,7 @@ use harbor_warmer_protocol::TargetName;
 
 use crate::clock::Timestamp;
 use crate::config::{HarborKind, Transfer};
+use crate::hindrance::{Failure, Hindrance};
 use crate::timers::Timers;
 
 /// What an image needs to know of its project to plan.
@@ -24,6 +25,8 @@ pub struct Project {
     pub complete_index: bool,
     /// Whether indexes are read through a second project of the same endpoint.
     pub resolves_through: bool,
+    /// Whether an index that is named by its digest alone is left to the first pull: reading it would block its tags.
+    pub skips_untagged: bool,
     /// Harbor's waiting times.
     pub timers: Timers,
     /// How long an image may fail before it is a dead letter.
@@ -44,25 +47,27 @@ pub struct Project {
 pub struct Pause {
     /// Why, in a sentence that says who mends it.
     pub reason: String,
+    /// Of what kind that is.
+    pub hindrance: Hindrance,
     /// When the next request may find out whether it is mended.
     pub probe_at: Timestamp,
 }
 
 /// How one answer bears on the whole project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bearing {
     /// A request that needs Harbor, its credentials and its upstream was served.
     Served,
     /// A blob arrived in Harbor's storage.
     Stored,
     /// Nothing of this project can be served until somebody mends it.
-    Refused,
+    Refused(Failure),
     /// Harbor or its upstream does not answer. One image may be at fault, many are not.
-    Silent,
+    Silent(Failure),
     /// Harbor or its upstream asks for fewer requests.
-    Limited,
+    Limited(Failure),
     /// Harbor takes blobs and does not keep them: a quota is used up, or Harbor is read-only.
-    StorageRefused,
+    StorageRefused(Failure),
 }
 
 /// Why a project is paused. Each cause has its own probes, and its own cure.
@@ -143,8 +148,8 @@ impl Health {
         self.pauses.iter().map(|(cause, probed)| (*cause, &probed.pause))
     }
 
-    /// Takes in what an answer for `repository` means for the project. `reason` is the answer in a sentence.
-    pub fn observe(&mut self, bearing: Bearing, repository: &str, reason: &str, now: Timestamp) {
+    /// Takes in what an answer for `repository` means for the project.
+    pub fn observe(&mut self, bearing: Bearing, repository: &str, now: Timestamp) {
         match bearing {
             Bearing::Served => {
                 self.pauses.retain(|cause, _| *cause == Cause::StorageRefused);
@@ -153,13 +158,13 @@ impl Health {
             Bearing::Stored => {
                 self.pauses.remove(&Cause::StorageRefused);
             }
-            Bearing::Refused => self.paused(Cause::Refused, reason, now),
-            Bearing::Limited => self.paused(Cause::Limited, reason, now),
-            Bearing::StorageRefused => self.paused(Cause::StorageRefused, reason, now),
-            Bearing::Silent => {
+            Bearing::Refused(failure) => self.paused(Cause::Refused, failure, now),
+            Bearing::Limited(failure) => self.paused(Cause::Limited, failure, now),
+            Bearing::StorageRefused(failure) => self.paused(Cause::StorageRefused, failure, now),
+            Bearing::Silent(failure) => {
                 self.silent.insert(repository.to_owned());
                 if self.silent.len() >= SILENT_REPOSITORIES || self.pauses.contains_key(&Cause::Silent) {
-                    self.paused(Cause::Silent, reason, now);
+                    self.paused(Cause::Silent, failure, now);
                 }
                 while self.silent.len() > SILENT_REPOSITORIES {
                     self.silent.pop_first();
@@ -168,7 +173,7 @@ impl Health {
         }
     }
 
-    fn paused(&mut self, cause: Cause, reason: &str, now: Timestamp) {
+    fn paused(&mut self, cause: Cause, failure: Failure, now: Timestamp) {
         let probes = match self.pauses.get(&cause) {
             // Answers to requests that were under way when the pause began are no probes of it.
             Some(probed) if now < probed.pause.probe_at => return,
@@ -177,7 +182,7 @@ impl Health {
         };
         let (first, longest) = cause.probe_waits();
         let wait = self.timers.of(first.saturating_mul(1 << probes.min(12)).min(longest));
-        let pause = Pause { reason: reason.to_owned(), probe_at: now + wait };
+        let pause = Pause { reason: failure.error, hindrance: failure.hindrance, probe_at: now + wait };
         self.pauses.insert(cause, Probed { pause, probes });
     }
 }
@@ -192,12 +197,16 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    fn because(reason: &str) -> Failure {
+        Failure::new(Hindrance::Unknown, reason)
+    }
+
     #[test]
     fn a_refusal_pauses_the_project_and_an_answer_opens_it_again() {
         let mut health = Health::new(Timers::REAL);
-        health.observe(Bearing::Refused, "a", "the robot is expired", START);
+        health.observe(Bearing::Refused(because("the robot is expired")), "a", START);
         assert_eq!(health.pause().unwrap().probe_at, START + seconds(5));
-        health.observe(Bearing::Served, "a", "", START + seconds(6));
+        health.observe(Bearing::Served, "a", START + seconds(6));
         assert_eq!(health.pause(), None);
     }
 
@@ -205,7 +214,7 @@ mod tests {
     fn requests_under_way_when_the_pause_began_do_not_lengthen_it() {
         let mut health = Health::new(Timers::REAL);
         for _ in 0..10 {
-            health.observe(Bearing::Refused, "a", "the robot is expired", START);
+            health.observe(Bearing::Refused(because("the robot is expired")), "a", START);
         }
         assert_eq!(health.pause().unwrap().probe_at, START + seconds(5));
     }
@@ -216,7 +225,7 @@ mod tests {
         let mut now = START;
         let mut waits = Vec::new();
         for _ in 0..9 {
-            health.observe(Bearing::Refused, "a", "the robot is expired", now);
+            health.observe(Bearing::Refused(because("the robot is expired")), "a", now);
             let probe_at = health.pause().unwrap().probe_at;
             waits.push(probe_at.since(now).as_secs());
             now = probe_at;
@@ -228,21 +237,21 @@ mod tests {
     fn one_silent_repository_does_not_stop_the_others_and_three_do() {
         let mut health = Health::new(Timers::REAL);
         for _ in 0..20 {
-            health.observe(Bearing::Silent, "missing/on-docker-hub", "the upstream does not answer", START);
+            health.observe(Bearing::Silent(because("the upstream does not answer")), "missing/on-docker-hub", START);
         }
         assert_eq!(health.pause(), None);
-        health.observe(Bearing::Silent, "b", "the upstream does not answer", START);
-        health.observe(Bearing::Silent, "c", "the upstream does not answer", START);
+        health.observe(Bearing::Silent(because("the upstream does not answer")), "b", START);
+        health.observe(Bearing::Silent(because("the upstream does not answer")), "c", START);
         assert!(health.pause().is_some());
     }
 
     #[test]
     fn a_full_storage_stays_a_pause_until_a_blob_is_stored_whatever_else_is_served() {
         let mut health = Health::new(Timers::REAL);
-        health.observe(Bearing::StorageRefused, "a", "the quota is used up", START);
-        health.observe(Bearing::Served, "a", "", START);
+        health.observe(Bearing::StorageRefused(because("the quota is used up")), "a", START);
+        health.observe(Bearing::Served, "a", START);
         assert!(health.pause().is_some());
-        health.observe(Bearing::Stored, "a", "", START);
+        health.observe(Bearing::Stored, "a", START);
         assert_eq!(health.pause(), None);
     }
 
@@ -251,10 +260,10 @@ mod tests {
         let mut health = Health::new(Timers::REAL);
         let mut now = START;
         for _ in 0..20 {
-            health.observe(Bearing::Limited, "a", "429", now);
+            health.observe(Bearing::Limited(because("429")), "a", now);
             now = health.pause().unwrap().probe_at;
         }
-        health.observe(Bearing::Limited, "a", "429", now);
+        health.observe(Bearing::Limited(because("429")), "a", now);
         assert_eq!(health.pause().unwrap().probe_at.since(now), seconds(1800));
     }
 }

@@ -8,6 +8,7 @@ use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName};
 
 use crate::clock::Timestamp;
 use crate::config::{Config, HarborKind, Transfer};
+use crate::hindrance::Hindrance;
 use crate::project::{Bearing, Cause, Health, Pause, Project};
 use crate::timers::Timers;
 
@@ -45,6 +46,7 @@ impl Projects {
                     transfer: project.transfer,
                     complete_index: project.complete_index,
                     resolves_through: project.resolve_through.is_some(),
+                    skips_untagged: !project.warm_untagged,
                     timers: Timers::scaled_by(harbor.time_scale),
                     give_up_after: config.queue.give_up_after,
                     targets: targets.clone(),
@@ -76,6 +78,7 @@ impl Projects {
                 transfer: Transfer::Touch,
                 complete_index: false,
                 resolves_through: false,
+                skips_untagged: false,
                 timers: Timers::REAL,
                 give_up_after: Duration::MAX,
                 targets: Vec::new(),
@@ -83,6 +86,7 @@ impl Projects {
                 strained: false,
                 pause: Some(Pause {
                     reason: format!("{}/{} is not in the configuration any more", place.harbor, place.project),
+                    hindrance: Hindrance::NotConfigured,
                     probe_at: now + Duration::from_secs(300),
                 }),
             },
@@ -90,11 +94,11 @@ impl Projects {
     }
 
     /// Takes in what an answer means for the project of `place`.
-    pub fn observe(&self, place: &HarborImage, bearing: Bearing, reason: &str, now: Timestamp) {
+    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) {
         let key = (place.harbor.clone(), place.project.clone());
         if let Some(Entry { learned, .. }) = self.projects.get(&key) {
             let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-            learned.health.observe(bearing, place.repository.as_str(), reason, now);
+            learned.health.observe(bearing, place.repository.as_str(), now);
         }
     }
 

@@ -70,13 +70,8 @@ impl Service {
         })?;
         let store = Store::open(&config.data_dir, &config.queue, Arc::clone(&projects))?;
         let backlogs = Arc::new(Backlogs::new(&config));
-        let front = Front::new(
-            &config.front,
-            Arc::clone(&harbors),
-            Arc::clone(&backlogs),
-            store.clone(),
-            Arc::clone(&metrics),
-        );
+        let front =
+            Front::new(&config.front, Arc::clone(&harbors), Arc::clone(&backlogs), store.clone(), Arc::clone(&metrics));
         let front = Arc::new(front);
         let intake = Arc::new(Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics)));
         let port = RegistryPort::new(&config.registry, Arc::clone(&intake), Arc::clone(&front), Arc::clone(&metrics))?;

@@ -184,13 +184,8 @@ impl Behind {
         let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
         let store = Store::open(&config.data_dir, &config.queue, Arc::new(Projects::new(&config))).unwrap();
         let backlogs = Arc::new(Backlogs::new(&config));
-        let front = Front::new(
-            &config.front,
-            Arc::clone(&harbors),
-            Arc::clone(&backlogs),
-            store.clone(),
-            Arc::clone(&metrics),
-        );
+        let front =
+            Front::new(&config.front, Arc::clone(&harbors), Arc::clone(&backlogs), store.clone(), Arc::clone(&metrics));
         let intake = Intake::new(&config, Arc::clone(&harbors), store.clone(), Arc::clone(&metrics));
         let (front, intake) = (Arc::new(front), Arc::new(intake));
         Self { harbor, config, metrics, harbors, backlogs, store, front, intake, directory }

@@ -4,6 +4,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Platforms, Tag, Ta
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::hindrance::Hindrance;
 
 /// `GET /api/v1/images`: a page of images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,33 @@ pub struct ImageView {
     pub attempts: Vec<AttemptView>,
     /// What it went through, oldest first.
     pub timeline: Vec<MilestoneView>,
+    /// What it waits for, or why it goes no further; none where its next step is due, or all is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<StuckView>,
+    /// Harbor has read the index, and records no tag before then that is asked for from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_tags_blocked_until: Option<Timestamp>,
+}
+
+/// Where an image is stuck.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StuckView {
+    /// The step that doesn't go on.
+    pub step: String,
+    /// The kind of the cause.
+    pub hindrance: Hindrance,
+    /// Why it doesn't; a sentence.
+    pub cause: String,
+    /// What a person can do; whole sentences.
+    pub cure: String,
+}
+
+impl StuckView {
+    /// With the cure that goes with the kind.
+    pub fn new(step: String, hindrance: Hindrance, cause: String) -> Self {
+        Self { step, hindrance, cause, cure: hindrance.cure().to_owned() }
+    }
 }
 
 /// Where an image is on its way; derived from what was observed, never stored.

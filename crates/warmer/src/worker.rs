@@ -8,6 +8,7 @@ mod carry_out;
 mod replicate;
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use crate::config;
 use crate::copies::Copies;
 use crate::front::Front;
 use crate::harbor::Harbors;
-use crate::image::{DeadReason, Image, Milestones, Next, Observation, Waiting};
+use crate::hindrance::{Failure, Hindrance};
+use crate::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Waiting};
 use crate::metrics::{Metrics, SettledAs, TimedStep};
 use crate::project::Bearing;
 use crate::projects::Projects;
@@ -265,12 +267,14 @@ impl Workshop {
                 }
                 Next::Stuck(error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
-                    image.observe(&project, Observation::Failed { step: "verify".to_owned(), error }, now);
+                    let failure = Failure::new(Hindrance::NeverRecorded, error);
+                    image.observe(&project, Observation::Failed { step: "verify".to_owned(), failure }, now);
                 }
                 Next::Refused(error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
-                    self.projects.observe(&image.place, Bearing::StorageRefused, &error, now);
-                    image.observe(&project, Observation::Throttled { step: "verify".to_owned(), error }, now);
+                    let failure = Failure::new(Hindrance::StorageRefused, error);
+                    self.projects.observe(&image.place, Bearing::StorageRefused(failure.clone()), now);
+                    image.observe(&project, Observation::Throttled { step: "verify".to_owned(), failure }, now);
                 }
                 Next::Done(again) => {
                     self.metrics.settled(SettledAs::Done);
@@ -280,7 +284,11 @@ impl Workshop {
                     self.metrics.settled(SettledAs::Dead);
                     self.metrics.given_up(&reason);
                     let (place, root) = (&image.place, image.root);
-                    tracing::warn!(image.repository = %place, image.digest = %root, "{place}@{root} is given up: {reason}");
+                    if reason == DeadReason::Untagged {
+                        tracing::info!(image.repository = %place, image.digest = %root, "{place}@{root} is left out: {reason}");
+                    } else {
+                        tracing::warn!(image.repository = %place, image.digest = %root, "{place}@{root} is given up: {reason}");
+                    }
                     break Settlement::Dead { reason: reason.to_string() };
                 }
             }
@@ -354,22 +362,22 @@ impl Workshop {
             }
             from = at;
         }
-        let blocked = after.blocked_tags.saturating_sub(before.blocked_tags);
-        if blocked > 0 {
-            self.metrics.tags_blocked(blocked);
+        let before = before.blocked_tags;
+        for (tag, by) in after.blocked_tags.into_iter().filter(|(tag, _)| !before.contains_key(tag)) {
+            self.metrics.tag_blocked(by);
             tracing::warn!(
                 image.repository = %place,
                 image.digest = %root,
-                tags = blocked,
-                "Harbor will not record the tag of {place}@{root} for days; `harbor-warmer status` says why"
+                image.tag = %tag,
+                reason = by.label(),
+                "Harbor will not record the tag {tag} of {place} for days; `harbor-warmer status` says why"
             );
         }
     }
 }
 
 /// Where an image stands.
-#[derive(Clone, Copy)]
 struct Standing {
     milestones: Milestones,
-    blocked_tags: usize,
+    blocked_tags: BTreeMap<Tag, BlockedBy>,
 }

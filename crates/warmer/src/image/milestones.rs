@@ -1,6 +1,10 @@
 //! When an image reached each step on its way, as far as was seen since it was asked for.
 
-use super::Image;
+use std::collections::BTreeMap;
+
+use harbor_warmer_protocol::Tag;
+
+use super::{BlockedBy, Image, TagStatus};
 use crate::clock::Timestamp;
 use crate::project::Project;
 
@@ -36,12 +40,13 @@ impl Image {
         }
     }
 
-    /// How many wanted tags Harbor will not record for a long time.
-    pub fn blocked_tags(&self, project: &Project, now: Timestamp) -> usize {
-        let blocked = |tag: &&harbor_warmer_protocol::Tag| {
-            matches!(self.tag_status(tag, project, now), super::TagStatus::Blocked { .. })
+    /// The wanted tags that Harbor will not record for a long time, and why.
+    pub fn blocked_tags(&self, project: &Project, now: Timestamp) -> BTreeMap<Tag, BlockedBy> {
+        let blocked = |tag: &Tag| match self.tag_status(tag, project, now) {
+            TagStatus::Blocked { by, .. } => Some((tag.clone(), by)),
+            _ => None,
         };
-        self.wanted_tags().into_iter().filter(blocked).count()
+        self.wanted_tags().into_iter().filter_map(blocked).collect()
     }
 }
 

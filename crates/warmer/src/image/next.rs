@@ -33,6 +33,8 @@ pub enum Next {
 pub enum Step {
     /// HEAD the tag: opens Harbor's window for recording it.
     HeadTag(Tag),
+    /// HEAD the root by digest: starts no clock of Harbor's, and tells an index from a manifest.
+    LookAtRoot,
     /// GET the root by digest.
     ReadRoot {
         /// Through the project itself, which starts Harbor's clock for an index, or through its second one.
@@ -89,6 +91,7 @@ impl Step {
     pub(crate) fn reaches_the_upstream(&self) -> bool {
         match self {
             Self::HeadTag(_)
+            | Self::LookAtRoot
             | Self::ReadRoot { .. }
             | Self::ReadChild { .. }
             | Self::TouchBlob { .. }
@@ -128,6 +131,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HeadTag(tag) => write!(f, "HEAD tag {tag}"),
+            Self::LookAtRoot => f.write_str("look whether the root is an index"),
             Self::ReadRoot { through_project: true } => f.write_str("read the root manifest"),
             Self::ReadRoot { through_project: false } => f.write_str("read the index through the second project"),
             Self::ReadChild { digest, .. } => write!(f, "read the manifest {digest}"),
@@ -206,6 +210,13 @@ impl Image {
             return Next::WaitUntil(retry_at, Waiting::Retry(error.to_owned()));
         }
         if self.content == Content::Unread {
+            if project.skips_untagged && self.wants.iter().all(|want| want.tag.is_none()) {
+                match self.is_index {
+                    None => return Next::Do(vec![Step::LookAtRoot]),
+                    Some(true) => return Next::Dead(DeadReason::Untagged),
+                    Some(false) => {}
+                }
+            }
             return self.plan_root(project, now);
         }
         if let Some(reason) = self.no_such_platform() {

@@ -5,6 +5,7 @@ use harbor_warmer_protocol::{Digest, Tag, TargetName};
 use super::replication::ReplicationOutcome;
 use super::{Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
 use crate::clock::Timestamp;
+use crate::hindrance::Failure;
 use crate::project::Project;
 
 /// Something that was seen of an image or happened to it.
@@ -19,6 +20,11 @@ pub enum Observation {
     },
     /// The upstream says that there is no such tag any more.
     TagGone(Tag),
+    /// The root is an index, or one manifest; nobody read it yet.
+    RootLooked {
+        /// An index.
+        is_index: bool,
+    },
     /// The root is an index.
     RootWasIndex {
         /// Its entries.
@@ -103,7 +109,7 @@ pub enum Observation {
         /// The tags.
         tags: Vec<Tag>,
         /// Why.
-        error: String,
+        failure: Failure,
         /// Somebody mends it; it is never given up for that.
         heals: bool,
     },
@@ -112,14 +118,14 @@ pub enum Observation {
         /// What was done.
         step: String,
         /// Why it failed.
-        error: String,
+        failure: Failure,
     },
     /// Something failed because Harbor is in trouble: it waits longer and longer, and is never given up for it.
     Throttled {
         /// What was done.
         step: String,
         /// Why it failed.
-        error: String,
+        failure: Failure,
     },
     /// Work on the project stands still; nothing of that is the image's fault.
     Held,
@@ -135,6 +141,7 @@ impl Image {
         match observation {
             Observation::TagHeaded { tag, digest } => self.tag_headed(project, tag, digest, now),
             Observation::TagGone(tag) => self.tag_gone(tag, now),
+            Observation::RootLooked { is_index } => self.is_index = Some(is_index),
             Observation::RootWasIndex { children, through_project } => {
                 self.root_missing = false;
                 self.content = Content::Index(children);
@@ -212,17 +219,17 @@ impl Image {
             Observation::ReplicationLooked { target, execution, outcome } => {
                 self.replication_looked(&target, execution, &outcome, now);
             }
-            Observation::ReplicationFailed { target, tags, error, heals } => {
-                self.replication_failed(&target, &tags, &error, heals, now);
+            Observation::ReplicationFailed { target, tags, failure, heals } => {
+                self.replication_failed(&target, &tags, &failure, heals, now);
             }
-            Observation::Failed { step, error } => {
+            Observation::Failed { step, failure } => {
                 let seed = self.root;
-                self.attempts.failed(&step, error, &seed, now);
+                self.attempts.failed(&step, failure, &seed, now);
                 self.forget_refused_copies(project, now);
             }
-            Observation::Throttled { step, error } => {
+            Observation::Throttled { step, failure } => {
                 let seed = self.root;
-                self.attempts.failed(&step, error, &seed, now);
+                self.attempts.failed(&step, failure, &seed, now);
                 self.attempts.failing_since = None;
                 self.forget_refused_copies(project, now);
             }

@@ -13,6 +13,7 @@ use super::next::{Plan, Step, Waiting};
 use super::{Image, ReplicationState};
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
+use crate::hindrance::{Failure, Hindrance};
 use crate::project::Project;
 
 /// How an execution ended, as its tasks tell.
@@ -126,7 +127,8 @@ impl Image {
                 // An execution that never ends, for its jobservice was lost, is started anew.
                 ReplicationOutcome::Running if state.started.is_some_and(|at| now.since(at) > LONGEST_EXECUTION) => {
                     state.execution = None;
-                    state.attempts.failed("replicate", "the execution did not end in a day".to_owned(), &seed, now);
+                    let failure = Failure::new(Hindrance::ReplicationFailed, "the execution did not end in a day");
+                    state.attempts.failed("replicate", failure, &seed, now);
                 }
                 ReplicationOutcome::Running => {}
                 ReplicationOutcome::Succeeded => {
@@ -140,7 +142,8 @@ impl Image {
                         // One refused tag fails the task although another arrived: each by itself tells which.
                         state.alone = true;
                     } else {
-                        state.attempts.failed("replicate", error.clone(), &seed, now);
+                        let failure = Failure::new(Hindrance::ReplicationFailed, error);
+                        state.attempts.failed("replicate", failure, &seed, now);
                     }
                 }
             }
@@ -152,14 +155,14 @@ impl Image {
         &mut self,
         target: &TargetName,
         tags: &[Tag],
-        error: &str,
+        failure: &Failure,
         heals: bool,
         now: Timestamp,
     ) {
         let seed = self.root;
         for tag in tags {
             let state = self.replication_mut(tag, target);
-            state.attempts.failed("replicate", error.to_owned(), &seed, now);
+            state.attempts.failed("replicate", failure.clone(), &seed, now);
             if heals {
                 state.attempts.failing_since = None;
             }

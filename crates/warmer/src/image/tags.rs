@@ -39,7 +39,34 @@ pub enum TagStatus {
     Blocked {
         /// When it forgets the index and can be asked again.
         heals_at: Timestamp,
+        /// What came before its recording.
+        by: BlockedBy,
     },
+}
+
+/// Why Harbor records a tag no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockedBy {
+    /// The index was read for a workload that names it by its digest alone.
+    UntaggedRead,
+    /// The index was read for another tag of it, and this one was asked for later.
+    EarlierRead,
+    /// Not all of the index was there when Harbor's 400 s were over.
+    Deadline,
+}
+
+impl BlockedBy {
+    /// Every cause.
+    pub const ALL: [Self; 3] = [Self::UntaggedRead, Self::EarlierRead, Self::Deadline];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::UntaggedRead => "untagged_read",
+            Self::EarlierRead => "earlier_read",
+            Self::Deadline => "deadline",
+        }
+    }
 }
 
 impl Image {
@@ -72,13 +99,22 @@ impl Image {
                 let heals_at = opened + timers.index_remembered();
                 let Some(window_ends) = window_ends.filter(|_| state.headed.is_some_and(|headed| headed <= opened))
                 else {
-                    return TagStatus::Blocked { heals_at };
+                    let by = if self.was_opened_for_a_tag(opened) {
+                        BlockedBy::EarlierRead
+                    } else {
+                        BlockedBy::UntaggedRead
+                    };
+                    return TagStatus::Blocked { heals_at, by };
                 };
                 // The index is pushed with the first look after its children are there, at the latest when the
                 // deadline is over; the tag follows at the next tick, if its window is still open.
                 let pushed_by = opened + timers.index_deadline() + timers.manifest_look();
                 let until = pushed_by.min(window_ends) + timers.tag_tick() + timers.tag_tick();
-                if now < until { TagStatus::Expected { until } } else { TagStatus::Blocked { heals_at } }
+                if now < until {
+                    TagStatus::Expected { until }
+                } else {
+                    TagStatus::Blocked { heals_at, by: BlockedBy::Deadline }
+                }
             }
             _ => match window_ends {
                 _ if self.manifests.get(&self.root).is_some_and(|manifest| manifest.incompletable) => {
@@ -95,6 +131,11 @@ impl Image {
     pub(super) fn is_superseded(&self) -> bool {
         let elsewhere = |tag: &Tag| self.tags.get(tag).is_some_and(|state| state.moved.is_some());
         self.wants.iter().all(|want| !want.pinned && want.tag.as_ref().is_some_and(elsewhere))
+    }
+
+    /// Whether a tag of the index was asked for before it was read.
+    fn was_opened_for_a_tag(&self, opened: Timestamp) -> bool {
+        self.tags.values().any(|state| state.headed.is_some_and(|headed| headed <= opened))
     }
 
     /// The tags that somebody wants and that still mean this image, each once.

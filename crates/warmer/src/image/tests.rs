@@ -10,6 +10,7 @@ use rstest::rstest;
 use super::{DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
 use crate::clock::Timestamp;
 use crate::config::{HarborKind, Transfer};
+use crate::hindrance::{Failure, Hindrance};
 use crate::project::{Pause, Project};
 use crate::timers::Timers;
 use crate::view::Phase;
@@ -21,6 +22,7 @@ pub(crate) fn a_project() -> Project {
         transfer: Transfer::Touch,
         complete_index: false,
         resolves_through: false,
+        skips_untagged: false,
         timers: Timers::REAL,
         give_up_after: Duration::from_secs(86_400),
         targets: vec!["prod".parse().unwrap()],
@@ -219,7 +221,8 @@ fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
             Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
             Next::WaitUntil(until, _) => model.now = until,
             Next::Refused(error) => {
-                let refused = Observation::Throttled { step: "verify".to_owned(), error };
+                let failure = Failure::new(Hindrance::StorageRefused, error);
+                let refused = Observation::Throttled { step: "verify".to_owned(), failure };
                 image.observe(&a_project(), refused, model.now);
             }
             other => panic!("{other:?}"),
@@ -435,9 +438,14 @@ fn a_layer_that_harbor_can_not_store_is_not_waited_for() {
 fn a_pause_uses_up_nothing_however_long_it_is() {
     let mut model = Model::single();
     let mut image = wanted(&model);
-    let pause = Pause { reason: "the robot has expired".to_owned(), probe_at: START + seconds(30 * 86_400) };
+    let pause = Pause {
+        reason: "the robot has expired".to_owned(),
+        hindrance: Hindrance::Credentials,
+        probe_at: START + seconds(30 * 86_400),
+    };
     let paused = Project { pause: Some(pause), ..a_project() };
-    image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), error: "401".to_owned() }, START);
+    let failure = Failure::new(Hindrance::Credentials, "401");
+    image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), failure }, START);
     let Next::WaitUntil(until, Waiting::Paused(reason)) = image.next(&paused, START + seconds(1)) else { panic!() };
     assert!(until >= START + seconds(30 * 86_400) && reason.contains("expired"));
     image.observe(&paused, Observation::Held, until);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harbor_warmer_protocol::Digest;
+use harbor_warmer_protocol::{Digest, Tag};
 
-use super::{BlobState, Content, Image, Next, TagStatus, Want};
+use super::diagnosis::never_recorded;
+use super::{BlobState, BlockedBy, Content, Image, Next, TagStatus, Want};
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::project::Project;
@@ -47,7 +48,8 @@ impl Image {
             Next::WaitUntil(_, waiting) => Some(waiting.to_string()),
             Next::Stuck(why) | Next::Refused(why) => Some(why),
             Next::Dead(reason) => Some(reason.to_string()),
-            Next::Do(_) | Next::Done(_) => None,
+            Next::Done(_) => self.stuck(row.dead, None, project, now).map(|stuck| stuck.cause),
+            Next::Do(_) => None,
         });
         ImageSummary {
             id: row.id,
@@ -69,6 +71,8 @@ impl Image {
 
     pub(crate) fn view(&self, row: RowFacts, project: &Project, now: Timestamp) -> ImageView {
         let dead = row.dead;
+        let stuck = self.stuck(dead, row.reason.as_deref(), project, now);
+        let remembered = self.index_opened.filter(|_| self.index_is_remembered(project, now));
         let wants = self.wants.iter().map(|want| {
             let state = if dead { harbor_warmer_protocol::ImageState::Failed } else { self.state_of(want, project) };
             want_view(want, state)
@@ -90,6 +94,8 @@ impl Image {
                 .collect(),
             attempts: attempt_views(&self.attempts),
             timeline: self.timeline(),
+            stuck,
+            new_tags_blocked_until: remembered.map(|opened| opened + project.timers.index_remembered()),
             summary: self.summary(row, project, now),
         }
     }
@@ -113,10 +119,8 @@ impl Image {
                     window_ends: state.headed.map(|headed| headed + project.timers.tag_window()),
                     recorded: state.recorded,
                     blocked: match status {
-                        TagStatus::Blocked { heals_at } => Some(self.blocked_reason(heals_at)),
-                        TagStatus::NeverRecorded => {
-                            Some("Harbor does not record it; see the log of its core".to_owned())
-                        }
+                        TagStatus::Blocked { heals_at, by } => Some(self.blocked_reason(tag, by, heals_at)),
+                        TagStatus::NeverRecorded => Some(never_recorded(tag)),
                         TagStatus::Moved => Some("the tag means another image now".to_owned()),
                         _ => None,
                     },
@@ -126,12 +130,19 @@ impl Image {
     }
 
     /// Why Harbor records a tag no more, when that heals, and what an administrator can do.
-    fn blocked_reason(&self, heals_at: Timestamp) -> String {
+    pub(super) fn blocked_reason(&self, tag: &Tag, by: BlockedBy, heals_at: Timestamp) -> String {
+        let why = match by {
+            BlockedBy::UntaggedRead => format!(
+                "its index was read for a workload that names it by its digest alone, before {tag} was asked for"
+            ),
+            BlockedBy::EarlierRead => format!("its index was read for another tag before {tag} was asked for"),
+            BlockedBy::Deadline => "its index was not complete when Harbor's 400 s for it were over".to_owned(),
+        };
         let repository = format!("{}/{}", self.place.project, self.place.repository);
         let key = format!("cache:manifestlist:{repository}:{}", self.root);
         format!(
-            "Harbor has read this index and starts nothing for its tags until {heals_at}; once the Redis keys {key} \
-             and {key}:contenttype are deleted, it is enough to ask for the image again"
+            "{why}; Harbor starts nothing for the tags of this index until {heals_at}; once the Redis keys {key} and \
+             {key}:contenttype are deleted, it is enough to ask for the image again"
         )
     }
 

@@ -217,6 +217,8 @@ impl StoredUnit {
             Unit::Image(image) => image.view(self.facts(), &projects.get(&image.place, now), now),
             Unit::Announcement(announcement) => {
                 let state = if self.state == DEAD { ImageState::Failed } else { ImageState::Queued };
+                let dead = (self.state == DEAD).then(|| self.reason.as_deref().unwrap_or_default());
+                let stuck = announcement.stuck(dead, &projects.get(&announcement.place, now), now);
                 ImageView {
                     summary: self.announcement_summary(announcement),
                     wants: announcement.wants.iter().map(|want| want_view(want, state)).collect(),
@@ -224,7 +226,9 @@ impl StoredUnit {
                     manifests: Vec::new(),
                     blobs: Vec::new(),
                     attempts: attempt_views(&announcement.attempts),
-                    timeline: Vec::new(),
+                    timeline: announcement.timeline(),
+                    stuck,
+                    new_tags_blocked_until: None,
                 }
             }
         }

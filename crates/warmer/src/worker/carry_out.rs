@@ -4,12 +4,13 @@ use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
 use super::Workshop;
-use super::trouble::Counts;
+use super::trouble::{Counts, failure};
 use crate::announcement::{self, Announcement};
 use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
 use crate::front::{RelayError, is_manifest};
 use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
+use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Image, Observation, Step};
 use crate::limiter::{Permit, Priority};
 use crate::lookup;
@@ -55,15 +56,18 @@ impl Workshop {
         }
         let client = match self.harbors.get(place) {
             Ok(client) => client,
-            Err(error) => return (announcement::Observation::Failed(error.to_string()), clock::now()),
+            Err(error) => {
+                let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
+                return (announcement::Observation::Failed(failure), clock::now());
+            }
         };
         let observation = match self.head_tag(client, place, &announcement.tag).await {
             Headed::Digest(digest) => announcement::Observation::Headed(digest),
             Headed::Missing => announcement::Observation::Missing,
             Headed::Failed(error) => match self.take_note(place, &error, clock::now()) {
                 Counts::Held => announcement::Observation::Held,
-                Counts::Throttled => announcement::Observation::Throttled(error.to_string()),
-                Counts::Failure => announcement::Observation::Failed(error.to_string()),
+                Counts::Throttled => announcement::Observation::Throttled(failure(&error)),
+                Counts::Failure => announcement::Observation::Failed(failure(&error)),
             },
         };
         (observation, clock::now())
@@ -75,7 +79,8 @@ impl Workshop {
         let (client, terms) = match self.harbors.entry(place) {
             Ok(entry) => entry,
             Err(error) => {
-                return Seen::now(Observation::Failed { step: step.to_string(), error: error.to_string() });
+                let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
+                return Seen::now(Observation::Failed { step: step.to_string(), failure });
             }
         };
         let here = Repository::from(place);
@@ -85,6 +90,7 @@ impl Workshop {
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
+            Step::LookAtRoot => self.look_at_root(client, &here, root).await,
             // Reading starts Harbor's clocks, be it those of the children. What has begun is at its end: its index is
             // read last where there is a second project for the first look.
             Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(client, place, root) => {
@@ -98,7 +104,7 @@ impl Workshop {
                 };
                 match self.is_manifest(client, place, &elsewhere, root).await {
                     // Harbor would store it there as well.
-                    Ok(true) => self.open_root(client, place, root).await,
+                    Ok(true) => self.read_root(client, place, &here, root, true).await,
                     Ok(false) => self.read_root(client, place, &elsewhere, root, false).await,
                     Err(error) => Err(error),
                 }
@@ -139,11 +145,11 @@ impl Workshop {
         let now = clock::now();
         let counts = self.take_note(place, error, now);
         tracing::debug!(image.repository = %place, "failed to {step}: {error}");
-        let (step, error) = (step.to_string(), error.to_string());
+        let (step, failure) = (step.to_string(), failure(error));
         Seen::now(match counts {
             Counts::Held => Observation::Held,
-            Counts::Throttled => Observation::Throttled { step, error },
-            Counts::Failure => Observation::Failed { step, error },
+            Counts::Throttled => Observation::Throttled { step, failure },
+            Counts::Failure => Observation::Failed { step, failure },
         })
     }
 
@@ -208,6 +214,24 @@ impl Workshop {
         Ok(media_type.as_deref().is_some_and(is_manifest))
     }
 
+    /// HEAD of the root by digest, which starts no clock of Harbor's.
+    async fn look_at_root(&self, client: &Client, here: &Repository, root: Digest) -> Result<Vec<Seen>, HarborError> {
+        match client.head_manifest(here, &TagOrDigest::Digest(root)).await {
+            Ok(head) => {
+                let is_index = !head.media_type.as_deref().is_some_and(is_manifest);
+                Ok(Seen::now(Observation::RootLooked { is_index }))
+            }
+            Err(error) => match error.class() {
+                AnswerClass::MissingTag => Ok(Seen::now(Observation::ManifestMissing(root))),
+                AnswerClass::NotFoundAmbiguous => match client.probe(here).await? {
+                    Upstream::Answers => Ok(Seen::now(Observation::ManifestMissing(root))),
+                    Upstream::Silent => Err(HarborError::UpstreamSilent),
+                },
+                _ => Err(error),
+            },
+        }
+    }
+
     async fn read_root(
         &self,
         client: &Client,
@@ -225,7 +249,8 @@ impl Workshop {
                 Err(RelayError::UpstreamSilent) => return Err(HarborError::UpstreamSilent),
                 Err(error @ RelayError::Store(_)) => {
                     let step = Step::ReadRoot { through_project }.to_string();
-                    return Ok(Seen::now(Observation::Failed { step, error: error.to_string() }));
+                    let failure = Failure::new(Hindrance::Queue, error.to_string());
+                    return Ok(Seen::now(Observation::Failed { step, failure }));
                 }
             }
         }

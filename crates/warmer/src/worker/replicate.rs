@@ -4,9 +4,10 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest, TargetName};
 
 use super::Workshop;
 use super::carry_out::Seen;
-use super::trouble::{Counts, judge};
+use super::trouble::{Counts, failure, judge};
 use crate::clock;
 use crate::harbor::{Client, HarborError, Repository};
+use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Observation, ReplicationOutcome};
 use crate::metrics::ReplicationEvent;
 use crate::replicator::ReplicatorError;
@@ -46,7 +47,7 @@ impl Workshop {
                 self.metrics.replication(target, ReplicationEvent::Failed);
                 tracing::warn!(image.repository = %place, replication.target = %target, "not replicated: {error}");
                 let (target, tags, heals) = (target.clone(), tags.to_vec(), heals(&error));
-                Seen::now(Observation::ReplicationFailed { target, tags, error: error.to_string(), heals })
+                Seen::now(Observation::ReplicationFailed { target, tags, failure: not_started(&error), heals })
             }
         }
     }
@@ -67,10 +68,20 @@ impl Workshop {
             }
             Err(error) => {
                 let step = format!("look at execution {execution} of the replication to {target}");
-                let error = error.to_string();
-                Seen::now(Observation::Throttled { step, error })
+                Seen::now(Observation::Throttled { step, failure: not_started(&error) })
             }
         }
+    }
+}
+
+/// Why a replication could not be started or followed.
+fn not_started(error: &ReplicatorError) -> Failure {
+    match error {
+        ReplicatorError::Harbor(error) => failure(error),
+        ReplicatorError::NoSuchPolicy(_)
+        | ReplicatorError::NoEndpointNamed(_)
+        | ReplicatorError::NoSuchEndpoint(_)
+        | ReplicatorError::UnknownTarget(_) => Failure::new(Hindrance::ReplicationSetUp, error.to_string()),
     }
 }
 

@@ -4,7 +4,8 @@ use harbor_warmer_protocol::HarborImage;
 
 use super::Workshop;
 use crate::clock::Timestamp;
-use crate::harbor::{AnswerClass, HarborError};
+use crate::harbor::{AnswerClass, HarborError, Invalid, Refusal};
+use crate::hindrance::{Failure, Hindrance};
 use crate::project::Bearing;
 
 /// How a failed request counts for the image that it was made for.
@@ -23,17 +24,19 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Bearing>) {
     match error.class() {
         // Mended by a person, for the whole project.
         AnswerClass::Unauthorized | AnswerClass::Forbidden | AnswerClass::UpstreamRefused => {
-            (Counts::Held, Some(Bearing::Refused))
+            (Counts::Held, Some(Bearing::Refused(failure(error))))
         }
-        AnswerClass::Unreachable => (Counts::Throttled, Some(Bearing::Silent)),
+        AnswerClass::Unreachable => (Counts::Throttled, Some(Bearing::Silent(failure(error)))),
         AnswerClass::Timeout => (Counts::Throttled, None),
-        AnswerClass::RateLimited => (Counts::Throttled, Some(Bearing::Limited)),
+        AnswerClass::RateLimited => (Counts::Throttled, Some(Bearing::Limited(failure(error)))),
         // A repository that Docker Hub refuses looks like an upstream that is down. Alone it is given up some day;
         // with several others it is the upstream, and the project is paused.
-        AnswerClass::UpstreamSilent => (Counts::Failure, Some(Bearing::Silent)),
+        AnswerClass::UpstreamSilent => (Counts::Failure, Some(Bearing::Silent(failure(error)))),
         AnswerClass::ServerError => match error {
             // A gateway in front of a Harbor that is down or restarts.
-            HarborError::ServerError { status: 502..=504, .. } => (Counts::Throttled, Some(Bearing::Silent)),
+            HarborError::ServerError { status: 502..=504, .. } => {
+                (Counts::Throttled, Some(Bearing::Silent(failure(error))))
+            }
             _ => (Counts::Failure, None),
         },
         AnswerClass::MissingTag
@@ -44,23 +47,60 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Bearing>) {
     }
 }
 
+/// What a failed request is, in a sentence and as something to be mended.
+pub(super) fn failure(error: &HarborError) -> Failure {
+    Failure::new(hindrance(error), error.to_string())
+}
+
+fn hindrance(error: &HarborError) -> Hindrance {
+    match error {
+        HarborError::MissingTag | HarborError::NotFoundAmbiguous => Hindrance::MissingManifest,
+        HarborError::MissingBlob => Hindrance::MissingBlob,
+        HarborError::UpstreamSilent => Hindrance::UpstreamSilent,
+        HarborError::Unauthorized(refusal) => match refusal {
+            Refusal::CredentialsOrRight => Hindrance::Credentials,
+            Refusal::NoSuchProject => Hindrance::NoSuchProject,
+            Refusal::UnknownPath => Hindrance::UnknownPath,
+            Refusal::NotPublic => Hindrance::NotPublic,
+            Refusal::Token => Hindrance::NoToken,
+            Refusal::Unreadable(_) => Hindrance::CredentialsUnreadable,
+        },
+        HarborError::Forbidden(_) => Hindrance::MissingRight,
+        HarborError::UpstreamRefused(_) => Hindrance::UpstreamRefuses,
+        HarborError::RateLimited { .. } => Hindrance::RateLimited,
+        HarborError::ServerError { .. } => Hindrance::ServerError,
+        HarborError::Timeout { .. } => Hindrance::Timeout,
+        HarborError::Unreachable { .. } => Hindrance::Unreachable,
+        HarborError::PolicyRefused { .. } => Hindrance::PolicyRefuses,
+        HarborError::Invalid(invalid) => match invalid {
+            Invalid::WrongDigest { .. } | Invalid::Truncated { .. } | Invalid::TooLarge { .. } => {
+                Hindrance::WrongContent
+            }
+            Invalid::NoDigest | Invalid::NotTheApi | Invalid::NotHarbor(_) => Hindrance::NotHarbor,
+            Invalid::Renamed { .. } => Hindrance::Renamed,
+            Invalid::Redirected { .. } => Hindrance::Redirected,
+            Invalid::Status { .. } => Hindrance::UnexpectedAnswer,
+        },
+    }
+}
+
 impl Workshop {
     /// Tells the project of a failed request, and how it counts for the image.
     pub(super) fn take_note(&self, place: &HarborImage, error: &HarborError, now: Timestamp) -> Counts {
         let (counts, bearing) = judge(error);
         if let Some(bearing) = bearing {
-            self.projects.observe(place, bearing, &error.to_string(), now);
+            self.projects.observe(place, bearing, now);
         }
         counts
     }
 
     /// Tells the project that a blob arrived in its storage.
     pub(super) fn stored(&self, place: &HarborImage, now: Timestamp) {
-        self.projects.observe(place, Bearing::Stored, "", now);
+        self.projects.observe(place, Bearing::Stored, now);
     }
 
     /// Tells the project that a request was served.
     pub(super) fn served(&self, place: &HarborImage, now: Timestamp) {
-        self.projects.observe(place, Bearing::Served, "", now);
+        self.projects.observe(place, Bearing::Served, now);
     }
 }

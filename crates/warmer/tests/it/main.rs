@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers below the tests are tests as well")]
 
 mod admission;
+mod backlog;
 mod burst;
 mod configuration;
 mod contract;

@@ -20,7 +20,7 @@ pub(super) static PROJECTS: Setting<Named> = Setting {
 static PROJECT_SETTINGS: Group = Group {
     name: "project",
     heading: "`projects.<name>`",
-    settings: &[&TRANSFER, &COMPLETE_INDEX, &RESOLVE_THROUGH, &KEEP_WARM, &KEEP_WARM_EVERY],
+    settings: &[&TRANSFER, &COMPLETE_INDEX, &RESOLVE_THROUGH, &WARM_UNTAGGED, &KEEP_WARM, &KEEP_WARM_EVERY],
     together: "",
 };
 
@@ -53,6 +53,17 @@ static RESOLVE_THROUGH: Setting<Text> = Setting {
               where it is missing.",
     example: "hub-index",
     kind: Text { format: &format::PROJECT_NAME, default: None },
+};
+
+static WARM_UNTAGGED: Setting<Flag> = Setting {
+    key: "warmUntagged",
+    absent: Absent::Default,
+    meaning: "Whether an index that a workload names by its digest alone is warmed. Reading it by digest keeps Harbor \
+              from recording its tags for 7 days: those that are asked for later are blocked. With `false` such images \
+              are left to their first pull, and `status` says so. `resolveThrough` warms them without harm, so it goes \
+              without this.",
+    example: "false",
+    kind: Flag { default: true },
 };
 
 static KEEP_WARM: Setting<Flag> = Setting {
@@ -132,6 +143,19 @@ fn read_project(
             section.mistake(&RESOLVE_THROUGH, message, reading);
         }
     }
+    let warm_untagged = section.flag(&WARM_UNTAGGED, reading);
+    if !warm_untagged {
+        let message = if kind == Some(HarborKind::Distribution) {
+            Some("is for Harbor alone; a distribution cache records no tags")
+        } else if resolve_through.is_some() {
+            Some("has no effect beside resolveThrough, with which such images block no tag; remove one of the two")
+        } else {
+            None
+        };
+        if let Some(message) = message {
+            section.mistake(&WARM_UNTAGGED, message, reading);
+        }
+    }
     let is_written = section.get(&KEEP_WARM_EVERY).is_some();
     let every = section.duration(&KEEP_WARM_EVERY, reading);
     let keeps_warm = section.written_flag(&KEEP_WARM, reading).unwrap_or(kind != Some(HarborKind::Distribution));
@@ -144,5 +168,5 @@ fn read_project(
         (true, false) => KeepWarm::ByRule,
         (true, true) => KeepWarm::Every(every),
     };
-    Some(Project { transfer: transfer?, complete_index, resolve_through, keep_warm })
+    Some(Project { transfer: transfer?, complete_index, resolve_through, warm_untagged, keep_warm })
 }

@@ -151,6 +151,7 @@ fn only_configured_harbors_and_projects_are_talked_to_and_the_others_are_told_wh
         transfer: crate::config::Transfer::Touch,
         complete_index: false,
         resolve_through: None,
+        warm_untagged: true,
         keep_warm: crate::config::KeepWarm::Never,
     };
     harbor.projects = [("proxy".parse().unwrap(), project)].into();

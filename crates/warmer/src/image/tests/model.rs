@@ -8,6 +8,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 
 use crate::clock::Timestamp;
 use crate::config::HarborKind;
+use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Blob, Child, Image, Next, Observation, ReplicationOutcome, Step};
 use crate::project::Project;
 
@@ -162,10 +163,24 @@ impl Model {
                     self.now = until;
                 }
                 Next::Stuck(error) => {
-                    image.observe(project, Observation::Failed { step: "verify".to_owned(), error }, self.now);
+                    image.observe(
+                        project,
+                        Observation::Failed {
+                            step: "verify".to_owned(),
+                            failure: Failure::new(Hindrance::NeverRecorded, error),
+                        },
+                        self.now,
+                    );
                 }
                 Next::Refused(error) => {
-                    image.observe(project, Observation::Throttled { step: "verify".to_owned(), error }, self.now);
+                    image.observe(
+                        project,
+                        Observation::Throttled {
+                            step: "verify".to_owned(),
+                            failure: Failure::new(Hindrance::StorageRefused, error),
+                        },
+                        self.now,
+                    );
                 }
                 end @ (Next::Done(_) | Next::Dead(_)) => return end,
             }
@@ -190,6 +205,7 @@ impl Model {
                 }
                 Observation::TagHeaded { tag, digest: self.root() }
             }
+            Step::LookAtRoot => Observation::RootLooked { is_index: !self.children.is_empty() },
             Step::ReadRoot { through_project } => {
                 if self.children.is_empty() {
                     if through_project {

@@ -1,0 +1,310 @@
+//! What keeps an image from going on, and what a person can do about it.
+//!
+//! A [`Hindrance`] is the kind of a cause; the cause itself is a sentence with the names in it. Kinds are kept with the
+//! failures of an image, so that a cure can be told long after the answer that it is for. Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of what an image waits for, or why it goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hindrance {
+    /// Other images stand before it at Harbor.
+    Turn,
+    /// Harbor copies its blobs.
+    Copying,
+    /// Harbor looks for the blobs of its manifest every 20 s.
+    Recording,
+    /// Harbor records its tag when the index is complete, or its deadline is over.
+    TagPending,
+    /// Harbor copies it to the target.
+    Replicating,
+    /// Only what nobody waits for is left, and Harbor's rate limit has to be over first.
+    Strain,
+    /// The robot's secret is wrong, it has expired, or it may not pull from the project.
+    Credentials,
+    /// The warmer can't read its own credentials.
+    CredentialsUnreadable,
+    /// Harbor has no such project.
+    NoSuchProject,
+    /// The project is not public, and the warmer has no credentials.
+    NotPublic,
+    /// Harbor's token server gave no token.
+    NoToken,
+    /// Harbor does not take the repository's name for one.
+    UnknownPath,
+    /// The robot lacks a right.
+    MissingRight,
+    /// The upstream refuses Harbor's credentials.
+    UpstreamRefuses,
+    /// Harbor's upstream does not answer.
+    UpstreamSilent,
+    /// Harbor or its upstream limits requests.
+    RateLimited,
+    /// Harbor answers with an error of its own.
+    ServerError,
+    /// Harbor does not answer in time.
+    Timeout,
+    /// There is no connection to Harbor.
+    Unreachable,
+    /// Harbor takes blobs and does not keep them.
+    StorageRefused,
+    /// Harbor has every blob and does not record the manifest.
+    NeverRecorded,
+    /// A policy of the Harbor project refuses the image.
+    PolicyRefuses,
+    /// The upstream has no such tag.
+    MissingTag,
+    /// The upstream has no such manifest.
+    MissingManifest,
+    /// The upstream lacks a blob of the image.
+    MissingBlob,
+    /// Other content came than was asked for, or less.
+    WrongContent,
+    /// What answers is no Harbor.
+    NotHarbor,
+    /// Harbor keeps the repository under another name.
+    Renamed,
+    /// Harbor is at another address.
+    Redirected,
+    /// An answer that nobody expects.
+    UnexpectedAnswer,
+    /// Harbor or project are not in the configuration.
+    NotConfigured,
+    /// The queue can't be read.
+    Queue,
+    /// An execution of the replication failed.
+    ReplicationFailed,
+    /// The replication can't be started as it is set up.
+    ReplicationSetUp,
+    /// The image has none of the wanted platforms.
+    NoSuchPlatform,
+    /// Harbor does not cache what this is.
+    Unsupported,
+    /// Its worker ended without a word several times.
+    Crashed,
+    /// It is named by its digest alone, and the configuration leaves such images out.
+    Untagged,
+    /// Harbor records the tag no more, for up to 7 days.
+    TagBlocked,
+    /// The tag means another image now.
+    TagMoved,
+    /// Harbor had the time to record the tag, and did not.
+    TagNeverRecorded,
+    /// The robot may not see whether the tag is recorded.
+    TagUnreadable,
+    /// It failed, and nobody took down of what kind that was.
+    Unknown,
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A sentence.
+    pub error: String,
+    /// Of what kind that is.
+    pub hindrance: Hindrance,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(hindrance: Hindrance, error: impl Into<String>) -> Self {
+        Self { error: error.into(), hindrance }
+    }
+}
+
+impl Hindrance {
+    /// What a person can do, in sentences.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Turn => {
+                "Nothing: it begins when the images before it are done. How many go on at once is bounded by the \
+                 Harbor's `concurrency.max` and by `queue.workers`."
+            }
+            Self::Copying => "Nothing: a layer takes as long as Harbor's upstream needs to send it.",
+            Self::Recording => "Nothing: Harbor looks every 20 s, and is reminded when that doesn't help.",
+            Self::TagPending => {
+                "Nothing, but it may take 7 minutes. `completeIndex: true` or `resolveThrough` on the project has \
+                 Harbor record tags sooner."
+            }
+            Self::Replicating => "Nothing: Harbor's page Replications shows how far the execution is.",
+            Self::Strain => "Nothing: what workloads wait for is there. The rest follows when the limit is over.",
+            Self::Credentials => {
+                "Give the warmer a robot of this project that has not expired, with the right to pull; \
+                 `harbor-warmer check` says which of the three it is. No restart is needed."
+            }
+            Self::CredentialsUnreadable => {
+                "Mend the file or variable that `credentials` of this Harbor names. A file is read again when it \
+                 changes."
+            }
+            Self::NoSuchProject => {
+                "Create the proxy-cache project in Harbor, or correct its name in the mapping rule and under \
+                 `projects`."
+            }
+            Self::NotPublic => "Give the warmer `credentials` for this Harbor, or make the project public there.",
+            Self::NoToken => {
+                "Look at the log of Harbor's core: its token service `/service/token` must be reachable at the \
+                 address that Harbor names (`hostname`, `external_url`)."
+            }
+            Self::UnknownPath => {
+                "Correct the mapping rule: a repository in Harbor is written in lower case, as the upstream knows it."
+            }
+            Self::MissingRight => "Grant the robot that right; `harbor-warmer check` names each one that is missing.",
+            Self::UpstreamRefuses => {
+                "Renew the credentials of the registry endpoint in Harbor (Administration, Registries). If they are \
+                 good, the repository is private or doesn't exist."
+            }
+            Self::UpstreamSilent => {
+                "Test the registry endpoint in Harbor (Administration, Registries), and Harbor's way to it. If other \
+                 images of the project arrive, this repository is private or doesn't exist."
+            }
+            Self::RateLimited => {
+                "Wait, or lift the limit: give the registry endpoint in Harbor an account at its upstream, or raise \
+                 the project's `max_upstream_conn`."
+            }
+            Self::ServerError => "Look at the logs of Harbor's core and registry at the time of the attempt.",
+            Self::Timeout => {
+                "Look at Harbor's load and at its upstream's speed. If both are slow for good, raise `requestTimeout` \
+                 and `stallTimeout`."
+            }
+            Self::Unreachable => {
+                "Look whether Harbor is up, and whether `url`, DNS, network policy and certificate (`caFile`) let \
+                 the warmer reach it: `harbor-warmer check`."
+            }
+            Self::StorageRefused => {
+                "Raise the project's quota, run garbage collection, or end Harbor's read-only mode; then it goes on \
+                 by itself."
+            }
+            Self::NeverRecorded => {
+                "Look for the manifest's digest in the log of Harbor's core: its database or its registry refuses \
+                 the push."
+            }
+            Self::PolicyRefuses => {
+                "Mend the image, or change the rule of the Harbor project (vulnerabilities, signatures) that refuses \
+                 it."
+            }
+            Self::MissingTag => {
+                "Correct the tag in the workload, or push it: while `missingTagFor` lasts it is then found by itself."
+            }
+            Self::MissingManifest => "Correct the digest in the workload, or push the image to the upstream again.",
+            Self::MissingBlob => "Push the image to the upstream again: its registry has lost a layer.",
+            Self::WrongContent => {
+                "Look for a proxy or a disk between Harbor and its upstream that spoils content; then \
+                 `harbor-warmer requeue`."
+            }
+            Self::NotHarbor => "Correct `url` of this Harbor: something else answers there, such as an ingress.",
+            Self::Renamed => "Write the repository in the mapping rule as Harbor keeps it, such as `library/nginx`.",
+            Self::Redirected => "Write the address that Harbor redirects to as its `url`.",
+            Self::UnexpectedAnswer => "Look at what stands before Harbor, and at the log of its core.",
+            Self::NotConfigured => {
+                "Write the project down under `harbors.NAME.projects` again, or let the image be forgotten."
+            }
+            Self::Queue => "Look at the disk of `dataDir`, and at the warmer's log.",
+            Self::ReplicationFailed => {
+                "Look at the execution on Harbor's page Replications: as a rule the target's credentials have \
+                 expired, or may not create the repository."
+            }
+            Self::ReplicationSetUp => {
+                "Mend `targets.NAME.replication`, or what it names in Harbor; `harbor-warmer check` says how."
+            }
+            Self::NoSuchPlatform => {
+                "Use an image that is built for the nodes, or narrow the platforms in the policy's settings."
+            }
+            Self::Unsupported => "Nothing in Harbor: this kind of content is pulled from its upstream.",
+            Self::Crashed => "Look for a panic in the warmer's log and report it; then `harbor-warmer requeue`.",
+            Self::Untagged => {
+                "Name a second proxy project as `resolveThrough`, which warms such images without harm, or set \
+                 `warmUntagged: true` on the project."
+            }
+            Self::TagBlocked => {
+                "Wait for the date, or have an administrator delete the two Redis keys and requeue the image. \
+                 `resolveThrough` on the project keeps it from happening again."
+            }
+            Self::TagMoved => "Nothing: the image that the tag means now is warmed by itself.",
+            Self::TagNeverRecorded => {
+                "Look for the tag in the log of Harbor's core. An image with layers that Harbor can't store \
+                 (Windows) is never recorded."
+            }
+            Self::TagUnreadable => "Grant the robot `artifact: read` and `tag: list`, so that tags can be verified.",
+            Self::Unknown => "Look at the attempts that failed; then `harbor-warmer requeue`.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kind; the match makes a new one known here.
+    fn all() -> Vec<Hindrance> {
+        use Hindrance::*;
+        let next = |hindrance| match hindrance {
+            Turn => Some(Copying),
+            Copying => Some(Recording),
+            Recording => Some(TagPending),
+            TagPending => Some(Replicating),
+            Replicating => Some(Strain),
+            Strain => Some(Credentials),
+            Credentials => Some(CredentialsUnreadable),
+            CredentialsUnreadable => Some(NoSuchProject),
+            NoSuchProject => Some(NotPublic),
+            NotPublic => Some(NoToken),
+            NoToken => Some(UnknownPath),
+            UnknownPath => Some(MissingRight),
+            MissingRight => Some(UpstreamRefuses),
+            UpstreamRefuses => Some(UpstreamSilent),
+            UpstreamSilent => Some(RateLimited),
+            RateLimited => Some(ServerError),
+            ServerError => Some(Timeout),
+            Timeout => Some(Unreachable),
+            Unreachable => Some(StorageRefused),
+            StorageRefused => Some(NeverRecorded),
+            NeverRecorded => Some(PolicyRefuses),
+            PolicyRefuses => Some(MissingTag),
+            MissingTag => Some(MissingManifest),
+            MissingManifest => Some(MissingBlob),
+            MissingBlob => Some(WrongContent),
+            WrongContent => Some(NotHarbor),
+            NotHarbor => Some(Renamed),
+            Renamed => Some(Redirected),
+            Redirected => Some(UnexpectedAnswer),
+            UnexpectedAnswer => Some(NotConfigured),
+            NotConfigured => Some(Queue),
+            Queue => Some(ReplicationFailed),
+            ReplicationFailed => Some(ReplicationSetUp),
+            ReplicationSetUp => Some(NoSuchPlatform),
+            NoSuchPlatform => Some(Unsupported),
+            Unsupported => Some(Crashed),
+            Crashed => Some(Untagged),
+            Untagged => Some(TagBlocked),
+            TagBlocked => Some(TagMoved),
+            TagMoved => Some(TagNeverRecorded),
+            TagNeverRecorded => Some(TagUnreadable),
+            TagUnreadable => Some(Unknown),
+            Unknown => None,
+        };
+        std::iter::successors(Some(Turn), |hindrance| next(*hindrance)).collect()
+    }
+
+    #[test]
+    fn every_hindrance_has_a_cure_of_its_own_in_whole_sentences() {
+        let all = all();
+        let mut cures: Vec<_> = all.iter().map(|hindrance| hindrance.cure()).collect();
+        for cure in &cures {
+            assert!(cure.starts_with(char::is_uppercase) && cure.ends_with('.'), "{cure}");
+            assert!(!cure.contains("  "), "{cure}");
+        }
+        cures.sort_unstable();
+        cures.dedup();
+        assert_eq!(cures.len(), all.len());
+    }
+
+    #[test]
+    fn a_hindrance_is_read_again_as_it_was_written_down() {
+        for hindrance in all() {
+            let text = serde_json::to_string(&hindrance).unwrap();
+            assert_eq!(serde_json::from_str::<Hindrance>(&text).unwrap(), hindrance, "{text}");
+        }
+        assert_eq!(serde_json::to_value(Hindrance::NoSuchProject).unwrap(), "no-such-project");
+    }
+}
