@@ -19,11 +19,11 @@ mod tests;
 mod writer;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -49,7 +49,8 @@ struct Shared {
     reader: Mutex<Connection>,
     projects: Arc<Projects>,
     recheck_after: Duration,
-    phases: Mutex<HashMap<UnitId, Phase>>,
+    /// Of every unit that is shown.
+    phases: Mutex<BTreeMap<UnitId, Phase>>,
     woken: Notify,
     /// Nobody else has the queue while this is open.
     _lock: File,
@@ -209,8 +210,12 @@ impl Store {
 }
 
 impl Shared {
+    fn phases(&self) -> MutexGuard<'_, BTreeMap<UnitId, Phase>> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_phases(&self, changes: Vec<(UnitId, Option<Phase>)>) {
-        let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phases = self.phases();
         for (id, phase) in changes {
             match phase {
                 Some(phase) => phases.insert(id, phase),

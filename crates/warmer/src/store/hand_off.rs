@@ -162,7 +162,7 @@ impl Desk<'_> {
             return Ok(row.answer(row.image_state()));
         }
         if row.state == DEAD && self.now.since(row.updated) < REVIVED_AFTER {
-            return Ok(row.answer(ImageState::Failed));
+            return Ok(row.answer_dead());
         }
         announcement.reopen();
         self.open(&mut row)?;
@@ -198,7 +198,7 @@ impl Desk<'_> {
             }
             DEAD => {
                 if self.now.since(row.updated) < REVIVED_AFTER && !is_new {
-                    return Ok(row.answer(ImageState::Failed));
+                    return Ok(row.answer_dead());
                 }
                 image.reopen(self.now);
                 self.open(&mut row)?;
@@ -317,6 +317,19 @@ impl Row {
             (Unit::Image(image), _) if image.has_begun() => ImageState::Warming,
             _ => ImageState::Queued,
         }
+    }
+
+    /// Of a dead letter that is left alone for now: with what revives it.
+    fn answer_dead(&self) -> HandedOff {
+        let answer = self.answer(ImageState::Failed);
+        let reason = answer.reason.as_deref().unwrap_or("given up");
+        let seconds = REVIVED_AFTER.as_secs();
+        let reason = format!(
+            "{reason}; it is tried again when it is asked for {seconds} s after it was given up, or at once with \
+             `harbor-warmer requeue {}`",
+            answer.id
+        );
+        HandedOff { reason: Some(reason), ..answer }
     }
 
     fn answer(&self, state: ImageState) -> HandedOff {

@@ -1,7 +1,6 @@
 //! Looks at the queue that change nothing.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, HashSet};
 
 use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest, TargetName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -54,13 +53,7 @@ impl Store {
     /// The queue can't be read.
     pub async fn view(&self, name: &str, now: Timestamp) -> Result<Option<ImageView>, StoreError> {
         let Some(id) = parse_unit_name(name) else { return Ok(None) };
-        self.read(move |connection, shared| {
-            let sql = format!("{SELECT} WHERE id = :id");
-            let row =
-                connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, StoredUnit::read).optional()?;
-            follow(connection, shared, row, now)
-        })
-        .await
+        self.read(move |connection, shared| follow(connection, shared, by_id(connection, id)?, now)).await
     }
 
     /// Everything about one image, by its reference.
@@ -116,33 +109,35 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.read(|connection, shared| {
             let mut phases = BTreeMap::new();
-            for phase in shared.phases.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            for phase in shared.phases().values() {
                 *phases.entry(*phase).or_default() += 1;
             }
             let oldest_due = connection
                 .prepare_cached("SELECT min(due) FROM unit WHERE state < 2 AND state = 0")?
                 .query_row([], |row| row.get(0))?;
-            let oldest_replications = oldest_replications(connection, &shared.projects)?;
+            let oldest_replications = oldest_replications(connection, shared)?;
             Ok(Counts { phases, oldest_due, oldest_replications })
         })
         .await
     }
 }
 
-/// Only images that a worker still has something to do for can wait for a target.
-fn oldest_replications(
-    connection: &Connection,
-    projects: &Projects,
-) -> rusqlite::Result<BTreeMap<TargetName, Timestamp>> {
+/// Only images that a worker still has something to do for can wait for a target, and of those only such as are in
+/// Harbor: bodies of others are not read, since a queue may hold a hundred thousand.
+fn oldest_replications(connection: &Connection, shared: &Shared) -> rusqlite::Result<BTreeMap<TargetName, Timestamp>> {
+    let mut statement = connection.prepare_cached(ACTIVE)?;
+    let active: Vec<UnitId> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let in_harbor: Vec<UnitId> = {
+        let phases = shared.phases();
+        let is_there = |id: &UnitId| matches!(phases.get(id), Some(Phase::Warm | Phase::Tagged));
+        active.into_iter().filter(is_there).collect()
+    };
     let mut oldest = BTreeMap::new();
-    let sql = format!("{SELECT} WHERE kind = 1 AND state < 2");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let mut row = StoredUnit::read(row)?;
+    for id in in_harbor {
+        let Some(mut row) = by_id(connection, id)? else { continue };
         row.unit.set_wants(super::lease::wants(connection, row.id)?);
         let Unit::Image(image) = &row.unit else { continue };
-        for (target, recorded) in image.waiting_replications(&projects.get(&image.place, Timestamp::NEVER)) {
+        for (target, recorded) in image.waiting_replications(&shared.projects.get(&image.place, Timestamp::NEVER)) {
             let known = oldest.entry(target).or_insert(recorded);
             *known = recorded.min(*known);
         }
@@ -235,6 +230,22 @@ impl StoredUnit {
     }
 }
 
+pub(super) const ACTIVE: &str = "SELECT id FROM unit WHERE state < 2";
+
+/// The units whose key or wants may hold a text. More than do: an image's tags are put together before they are looked
+/// through, so what stands before a colon is enough here.
+pub(super) const NAMED: &str = "
+SELECT id FROM unit WHERE instr(key, :place) > 0
+UNION ALL SELECT unit FROM want WHERE instr(key, :query) > 0";
+
+/// So many units are chosen at a time.
+const CHUNK: usize = 256;
+
+fn by_id(connection: &Connection, id: UnitId) -> rusqlite::Result<Option<StoredUnit>> {
+    let sql = format!("{SELECT} WHERE id = :id");
+    connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, StoredUnit::read).optional()
+}
+
 fn by_key(connection: &Connection, key: &str) -> rusqlite::Result<Option<StoredUnit>> {
     let sql = format!("{SELECT} WHERE key = :key");
     connection.prepare_cached(&sql)?.query_row(named_params! {":key": key}, StoredUnit::read).optional()
@@ -257,35 +268,68 @@ fn follow(
     Ok(Some(row.view(&shared.projects, now)))
 }
 
+/// Which units are shown is chosen by their phases, which are in memory, and their names, which an index has: only what
+/// is on the page is read.
 fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Timestamp) -> rusqlite::Result<ImageList> {
-    let after = filter.after.as_deref().and_then(parse_unit_name).unwrap_or(UnitId::MAX);
-    let sql = format!("{SELECT} WHERE id < :after ORDER BY id DESC");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(named_params! {":after": after})?;
+    let mut before = filter.after.as_deref().and_then(parse_unit_name).unwrap_or(UnitId::MAX);
+    let named = filter.query.as_deref().map(|query| named(connection, query)).transpose()?;
     let mut images: Vec<ImageSummary> = Vec::new();
-    let mut next = None;
-    while let Some(row) = rows.next()? {
-        let mut row = StoredUnit::read(row)?;
-        if !is_shown(&row.unit, row.state) {
-            continue;
+    loop {
+        let chosen = shared.chosen(before, filter.phase, named.as_ref());
+        let Some(last) = chosen.last() else { return Ok(ImageList { images, next: None }) };
+        before = *last;
+        for id in chosen {
+            let Some(mut row) = by_id(connection, id)? else { continue };
+            row.unit.set_wants(super::lease::wants(connection, row.id)?);
+            let summary = row.summary(&shared.projects, now);
+            if !filter.takes(&summary) {
+                continue;
+            }
+            if images.len() == filter.limit {
+                let next = images.last().map(|last| last.id.clone());
+                return Ok(ImageList { images, next });
+            }
+            images.push(summary);
         }
-        row.unit.set_wants(super::lease::wants(connection, row.id)?);
-        let summary = row.summary(&shared.projects, now);
-        let named = |query: &str| {
-            format!("{}:{}", summary.place, summary.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(","))
-                .contains(query)
+    }
+}
+
+/// The units that may be named so.
+fn named(connection: &Connection, query: &str) -> rusqlite::Result<HashSet<UnitId>> {
+    let place = match query.split_once(':') {
+        Some((place, _)) if place != "sha256" => place,
+        _ => query,
+    };
+    connection
+        .prepare_cached(NAMED)?
+        .query_map(named_params! {":place": place, ":query": query}, |row| row.get(0))?
+        .collect()
+}
+
+impl ListFilter {
+    fn takes(&self, summary: &ImageSummary) -> bool {
+        let is_named = |query: &str| {
+            let tags: Vec<_> = summary.tags.iter().map(Tag::as_str).collect();
+            format!("{}:{}", summary.place, tags.join(",")).contains(query)
                 || summary.root.is_some_and(|root| root.to_string().contains(query))
         };
-        if filter.phase.is_some_and(|phase| phase != summary.phase) || !filter.query.as_deref().is_none_or(named) {
-            continue;
-        }
-        if images.len() == filter.limit {
-            next = images.last().map(|last| last.id.clone());
-            break;
-        }
-        images.push(summary);
+        self.phase.is_none_or(|phase| phase == summary.phase) && self.query.as_deref().is_none_or(is_named)
     }
-    Ok(ImageList { images, next })
+}
+
+impl Shared {
+    /// The newest units before `before` that are shown in this phase, and are among `named`.
+    fn chosen(&self, before: UnitId, phase: Option<Phase>, named: Option<&HashSet<UnitId>>) -> Vec<UnitId> {
+        self.phases()
+            .range(..before)
+            .rev()
+            .filter(|(id, shown)| {
+                phase.is_none_or(|phase| phase == **shown) && named.is_none_or(|named| named.contains(id))
+            })
+            .map(|(id, _)| *id)
+            .take(CHUNK)
+            .collect()
+    }
 }
 
 /// Whether people are shown it: a resolved announcement is shown as its image.
@@ -308,8 +352,8 @@ pub(super) fn phases(
     connection: &Connection,
     projects: &Projects,
     now: Timestamp,
-) -> Result<HashMap<UnitId, Phase>, StoreError> {
-    let mut phases = HashMap::new();
+) -> Result<BTreeMap<UnitId, Phase>, StoreError> {
+    let mut phases = BTreeMap::new();
     let mut statement = connection.prepare(SELECT)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::lease::{ACQUIRE, FORGET, NEXT_DUE, WAKE};
+use crate::store::read::{ACTIVE, NAMED};
 
 fn open(directory: &Path) -> Store {
     Store::open(directory, &queue(), projects()).unwrap_or_else(|error| panic!("{error}: {error:?}"))
@@ -214,6 +215,27 @@ fn a_data_directory_that_cannot_be_made_is_named() {
     std::fs::write(&path, "").unwrap();
     let Err(error) = Store::open(&path.join("data"), &queue(), projects()) else { panic!("it is opened") };
     assert!(matches!(error, StoreError::Directory { .. }), "{error:?}");
+}
+
+/// Bodies, which are much larger than all else, are not passed over: names are found in the indexes, and what is worked
+/// on in the one that has nothing else.
+#[rstest]
+#[case::a_search_by_name(
+    NAMED,
+    &[
+        "SCAN unit USING COVERING INDEX sqlite_autoindex_unit_1",
+        "SCAN want USING COVERING INDEX sqlite_autoindex_want_1",
+    ]
+)]
+#[case::what_is_worked_on(ACTIVE, &["SCAN unit USING INDEX unit_due"])]
+fn a_look_at_the_whole_queue_reads_no_body(#[case] sql: &str, #[case] expected: &[&str]) {
+    let (store, directory) = fresh();
+    let connection = Connection::open(file(&directory)).unwrap();
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps: Vec<String> = statement.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap();
+    let scans: Vec<_> = steps.iter().filter(|step| step.starts_with("SCAN")).collect();
+    assert_eq!(scans, expected, "{steps:#?}");
+    drop(store);
 }
 
 /// Other indexes beside these have made SQLite choose badly before: 482 claims a second instead of 4,204.

@@ -236,7 +236,12 @@ pub(super) async fn a_dead_announcement_is_revived_a_minute_later_and_no_sooner(
     take(&store, by_tag("1.0"), START).await;
     give_one_up(&store, START).await;
     let failed = store.hand_off(by_tag("1.0"), "east", None, at(59)).await.unwrap();
-    assert_eq!((failed.state, failed.reason.as_deref()), (ImageState::Failed, Some("no such tag")));
+    let told = format!(
+        "no such tag; it is tried again when it is asked for 60 s after it was given up, or at once with \
+         `harbor-warmer requeue {}`",
+        failed.id
+    );
+    assert_eq!((failed.state, failed.reason), (ImageState::Failed, Some(told)), "it says what to do");
     assert_eq!(take(&store, for_arm(by_tag("1.0")), at(59)).await, ImageState::Failed);
     assert_nothing_is_due(&store, at(59)).await;
     let revived = store.hand_off(by_tag("1.0"), "east", None, at(60)).await.unwrap();
@@ -543,7 +548,18 @@ pub(super) async fn a_list_has_pages_phases_and_a_search(store: Store) {
     assert_eq!((exact.split(' ').count(), end), (6, None), "no page after the last image");
     let failed = ListFilter { phase: Some(Phase::Failed), limit: 10, ..ListFilter::default() };
     assert_eq!(page(failed).await.0, "gone");
-    for (query, found) in [("app3", "app3"), ("gone:1.0", "gone"), (&digest(2).hex()[..20], "app2"), ("nothing", "")] {
+    let whole_digest = digest(2).to_string();
+    let queries = [
+        ("app3", "app3"),
+        ("library/gone:1.0", "gone"),
+        ("1.0", "gone"),
+        (&digest(2).hex()[..20], "app2"),
+        (&whole_digest, "app2"),
+        (":", "gone app5 app4 app3 app2 app1"),
+        ("nothing", ""),
+        ("app3:1.0", ""),
+    ];
+    for (query, found) in queries {
         let filter = ListFilter { query: Some(query.to_owned()), limit: 10, ..ListFilter::default() };
         assert_eq!(page(filter).await.0, found, "{query}");
     }
