@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, TagOrDigest};
+use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, TagOrDigest, TargetName};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::mapping;
@@ -49,6 +49,12 @@ pub struct PlanResponse {
     pub blobs_missing: usize,
     /// Their bytes.
     pub bytes_missing: u64,
+    /// Bytes of all platforms of the images that are replicated, as far as known, each blob once for each repository.
+    #[serde(default)]
+    pub bytes_replicated: u64,
+    /// Those of them that Harbor lacks, and fetches for the replication.
+    #[serde(default)]
+    pub bytes_replicated_missing: u64,
 }
 
 /// What warming one image would bring.
@@ -74,6 +80,29 @@ pub struct PlanEntry {
     pub bytes_total: u64,
     /// Bytes of the missing ones.
     pub bytes_missing: u64,
+    /// What its replication copies; none without a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<PlanReplication>,
+}
+
+/// What a replication copies. Harbor replicates a tag with its whole index: every platform and attestation, whatever
+/// the workload runs on, and fetches from its upstream what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReplication {
+    /// Where to.
+    pub target: TargetName,
+    /// How many manifests the tag has, attestations too; 0 where its index could not be read.
+    pub manifests: usize,
+    /// How many of them could not be read without having Harbor fetch them: their bytes are in no sum.
+    pub manifests_unknown: usize,
+    /// Bytes of all blobs.
+    pub bytes_total: u64,
+    /// Bytes of those that Harbor lacks.
+    pub bytes_missing: u64,
+    /// The blobs, to be counted once where images share them.
+    #[serde(skip)]
+    blobs: Vec<PlanBlob>,
 }
 
 /// How much of an image Harbor has.
@@ -91,7 +120,7 @@ pub enum PlanState {
 }
 
 /// One blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanBlob {
     /// Its digest.
@@ -114,10 +143,21 @@ pub struct Planner {
 /// What is found of one image before its blobs are asked for.
 struct Content {
     root: Digest,
-    /// Sizes by digest.
+    /// Sizes by digest, of the wanted platforms.
     blobs: BTreeMap<Digest, u64>,
+    /// The whole image, where it is replicated.
+    whole: Option<Whole>,
     /// Why not all of its blobs are known.
     unknown: Option<String>,
+}
+
+/// Every platform of an image.
+struct Whole {
+    target: TargetName,
+    manifests: usize,
+    unknown: usize,
+    /// Sizes by digest.
+    blobs: BTreeMap<Digest, u64>,
 }
 
 /// A planned image and what is asked about it.
@@ -170,13 +210,18 @@ impl Planner {
         };
         let head = asked.client.head_manifest(&asked.place, &reference).await.map_err(|error| error.to_string())?;
         let root = head.digest;
-        let mut content = Content { root, blobs: BTreeMap::new(), unknown: None };
+        let whole = hand_off.target.clone().map(Whole::of);
+        let mut content = Content { root, blobs: BTreeMap::new(), whole, unknown: None };
         let body = match self.read(asked, root, head.media_type.as_deref()).await? {
             Some(body) => body,
-            None => return self.content_in_queue(asked, root).await,
+            None => return self.look_in_queue(asked, content).await,
         };
         let children = match Manifest::parse(&body)? {
             Manifest::Image(blobs) => {
+                if let Some(whole) = &mut content.whole {
+                    whole.manifests = 1;
+                    whole.add(&blobs);
+                }
                 content.add(blobs);
                 return Ok(content);
             }
@@ -191,27 +236,50 @@ impl Planner {
         if wanted.is_empty() {
             return Err(format!("the image has none of the platforms {}", hand_off.platforms.path_form()));
         }
-        for child in wanted {
-            match self.read(asked, child, None).await? {
+        let mut is_known = true;
+        for child in &wanted {
+            match self.read(asked, *child, None).await? {
                 Some(body) => match Manifest::parse(&body)? {
-                    Manifest::Image(blobs) => content.add(blobs),
+                    Manifest::Image(blobs) => {
+                        if let Some(whole) = &mut content.whole {
+                            whole.add(&blobs);
+                        }
+                        content.add(blobs);
+                    }
                     Manifest::Index(_) => return Err("the image is an index of indexes".to_owned()),
                 },
-                None => return self.content_in_queue(asked, root).await,
+                None => is_known = false,
             }
         }
-        Ok(content)
+        if let Some(whole) = &mut content.whole {
+            whole.manifests = children.len();
+            let others = children.iter().map(|child| child.digest).filter(|child| !wanted.contains(child));
+            for child in others {
+                match self.read(asked, child, None).await.ok().flatten().map(|body| Manifest::parse(&body)) {
+                    Some(Ok(Manifest::Image(blobs))) => whole.add(&blobs),
+                    Some(Ok(Manifest::Index(_)) | Err(_)) | None => whole.unknown += 1,
+                }
+            }
+        }
+        if is_known { Ok(content) } else { self.look_in_queue(asked, content).await }
     }
 
     /// The blobs that the queue knows of, where the manifests can't be read.
-    async fn content_in_queue(&self, asked: &Asked<'_>, root: Digest) -> Result<Content, String> {
-        let found = self.store.find(asked.image, &TagOrDigest::Digest(root), clock::now()).await;
+    async fn look_in_queue(&self, asked: &Asked<'_>, mut content: Content) -> Result<Content, String> {
+        let found = self.store.find(asked.image, &TagOrDigest::Digest(content.root), clock::now()).await;
         let view = found.map_err(|error| error.to_string())?;
         let blobs: BTreeMap<_, _> = view
             .map(|view| view.blobs.into_iter().map(|blob| (blob.digest, blob.size_bytes)).collect())
             .unwrap_or_default();
         let unknown = "Harbor has not recorded it, and reading its manifests would have Harbor fetch it".to_owned();
-        Ok(Content { root, unknown: blobs.is_empty().then_some(unknown), blobs })
+        content.unknown = blobs.is_empty().then_some(unknown);
+        if let Some(whole) = &mut content.whole {
+            // Which of its manifests these belong to isn't told, so none counts as known.
+            whole.unknown = whole.manifests;
+            whole.blobs.extend(&blobs);
+        }
+        content.blobs.extend(blobs);
+        Ok(content)
     }
 
     /// A manifest's bytes, if they can be read without consequence or the request accepts it.
@@ -250,6 +318,18 @@ impl Content {
     }
 }
 
+impl Whole {
+    /// Nothing of it was read yet.
+    fn of(target: TargetName) -> Self {
+        Self { target, manifests: 0, unknown: 0, blobs: BTreeMap::new() }
+    }
+
+    fn add(&mut self, blobs: &[Blob]) {
+        let stored = blobs.iter().filter(|blob| blob.distributable);
+        self.blobs.extend(stored.map(|blob| (blob.digest, blob.size_bytes)));
+    }
+}
+
 impl Asked<'_> {
     fn reads_freely(&self) -> bool {
         self.read_manifests || self.client.kind() == HarborKind::Distribution
@@ -265,7 +345,9 @@ impl Asked<'_> {
     /// Asks for each blob. On a Distribution cache a HEAD fetches the blob, so there nothing is asked.
     async fn ask_for(&self, image: &str, content: Content) -> PlanEntry {
         let can_ask = self.client.kind() == HarborKind::Harbor;
-        let heads = content.blobs.into_iter().map(|(digest, size_bytes)| async move {
+        let mut all = content.blobs.clone();
+        all.extend(content.whole.iter().flat_map(|whole| &whole.blobs));
+        let heads = all.into_iter().map(|(digest, size_bytes)| async move {
             if !can_ask {
                 return Ok(PlanBlob { digest, size_bytes, local: None });
             }
@@ -273,18 +355,37 @@ impl Asked<'_> {
             Ok(PlanBlob { digest, size_bytes, local: Some(size.is_some()) })
         });
         let heads: Vec<Result<PlanBlob, String>> = stream::iter(heads).buffered(HEADS_AT_ONCE).collect().await;
-        let (mut blobs, mut reason) = (Vec::new(), content.unknown);
+        let (mut asked, mut reason) = (BTreeMap::new(), content.unknown);
         for head in heads {
             match head {
-                Ok(blob) => blobs.push(blob),
+                Ok(blob) => drop(asked.insert(blob.digest, blob)),
                 Err(error) => reason = Some(error),
             }
         }
         if !can_ask && reason.is_none() {
             reason = Some("a Distribution cache can't be asked for a blob without fetching it".to_owned());
         }
-        PlanEntry::with_blobs(image, content.root, blobs, reason)
+        let chosen = |sizes: &BTreeMap<Digest, u64>| -> Vec<PlanBlob> {
+            sizes.keys().filter_map(|digest| asked.get(digest).cloned()).collect()
+        };
+        let replication = content.whole.map(|whole| {
+            let blobs = chosen(&whole.blobs);
+            PlanReplication {
+                target: whole.target,
+                manifests: whole.manifests,
+                manifests_unknown: whole.unknown,
+                bytes_total: bytes_of(&blobs, false),
+                bytes_missing: bytes_of(&blobs, true),
+                blobs,
+            }
+        });
+        PlanEntry { replication, ..PlanEntry::with_blobs(image, content.root, chosen(&content.blobs), reason) }
     }
+}
+
+/// Bytes of all, or of those that Harbor lacks.
+fn bytes_of(blobs: &[PlanBlob], missing_only: bool) -> u64 {
+    blobs.iter().filter(|blob| !missing_only || blob.local == Some(false)).map(|blob| blob.size_bytes).sum()
 }
 
 impl PlanEntry {
@@ -298,14 +399,11 @@ impl PlanEntry {
             blobs: Vec::new(),
             bytes_total: 0,
             bytes_missing: 0,
+            replication: None,
         }
     }
 
     fn with_blobs(image: &str, root: Digest, blobs: Vec<PlanBlob>, unknown: Option<String>) -> Self {
-        let bytes = |missing_only: bool| {
-            let counted = blobs.iter().filter(|blob| !missing_only || blob.local == Some(false));
-            counted.map(|blob| blob.size_bytes).sum()
-        };
         let state = match &unknown {
             Some(_) => PlanState::Unknown,
             None if blobs.iter().all(|blob| blob.local == Some(true)) => PlanState::Complete,
@@ -317,21 +415,32 @@ impl PlanEntry {
             root: Some(root),
             state,
             reason: unknown,
-            bytes_total: bytes(false),
-            bytes_missing: bytes(true),
+            bytes_total: bytes_of(&blobs, false),
+            bytes_missing: bytes_of(&blobs, true),
             blobs,
+            replication: None,
         }
     }
 }
 
 /// The sums: images that share a repository share blobs.
 fn sum(images: Vec<PlanEntry>) -> PlanResponse {
-    let missing: BTreeSet<_> = images
-        .iter()
-        .flat_map(|entry| entry.blobs.iter().map(move |blob| (&entry.place, blob)))
-        .filter(|(_, blob)| blob.local == Some(false))
-        .map(|(place, blob)| (place, blob.digest, blob.size_bytes))
-        .collect();
-    let (blobs_missing, bytes_missing) = (missing.len(), missing.iter().map(|(_, _, size)| size).sum());
-    PlanResponse { images, blobs_missing, bytes_missing }
+    let wanted = distinct(images.iter().map(|entry| (entry, entry.blobs.as_slice())));
+    let missing: Vec<_> = wanted.iter().filter(|(_, blob)| blob.local == Some(false)).collect();
+    let replicated =
+        distinct(images.iter().filter_map(|entry| Some((entry, entry.replication.as_ref()?.blobs.as_slice()))));
+    let lacking = replicated.iter().filter(|(_, blob)| blob.local == Some(false));
+    PlanResponse {
+        blobs_missing: missing.len(),
+        bytes_missing: missing.iter().map(|(_, blob)| blob.size_bytes).sum(),
+        bytes_replicated: replicated.iter().map(|(_, blob)| blob.size_bytes).sum(),
+        bytes_replicated_missing: lacking.map(|(_, blob)| blob.size_bytes).sum(),
+        images,
+    }
+}
+
+fn distinct<'a>(
+    blobs: impl Iterator<Item = (&'a PlanEntry, &'a [PlanBlob])>,
+) -> BTreeSet<(Option<&'a str>, &'a PlanBlob)> {
+    blobs.flat_map(|(entry, blobs)| blobs.iter().map(|blob| (entry.place.as_deref(), blob))).collect()
 }

@@ -262,3 +262,54 @@ async fn a_plan_without_the_wanted_platform_says_so() {
     let plan: PlanResponse = served.post("/api/v1/plan", request).await;
     assert_eq!(plan.images[0].reason.as_deref(), Some("the image has none of the platforms linux-amd64"));
 }
+
+/// As [`Served::start`], with a rule that names a target.
+async fn replicating() -> Served {
+    let rules = serde_json::json!([{"prefix": "docker.io/", "harbor": "main", "project": "hub", "target": "prod"}]);
+    let rules = harbor_warmer_workload::RuleSet::from_value(&rules).unwrap();
+    let behind = Behind::start("").await.reconfigured(|config| config.rules = rules);
+    Served::start_beside(behind, Listening::default()).await
+}
+
+#[tokio::test]
+async fn a_plan_for_a_target_counts_every_platform_of_the_index() {
+    let served = replicating().await;
+    let recorded = put_image(&served.behind);
+    for digest in recorded {
+        record(&served.behind, digest);
+    }
+    put_blob(&served.behind, 1);
+    let images = serde_json::json!({"images": ["nginx:1.27", "docker.io/library/nginx:1.27"]});
+    let plan: PlanResponse = served.post("/api/v1/plan", images).await;
+    let entry = &plan.images[0];
+    assert_eq!((entry.bytes_total, entry.bytes_missing), (1121, 1050), "of the wanted platform");
+    let replication = entry.replication.as_ref().unwrap();
+    assert_eq!((replication.target.as_str(), replication.manifests, replication.manifests_unknown), ("prod", 2, 0));
+    assert!(replication.bytes_total > entry.bytes_total, "{replication:?}");
+    assert_eq!(replication.bytes_missing, replication.bytes_total - 71);
+    let sums = (plan.bytes_replicated, plan.bytes_replicated_missing);
+    assert_eq!(sums, (replication.bytes_total, replication.bytes_missing), "the same image twice is copied once");
+}
+
+#[tokio::test]
+async fn a_plan_for_a_target_says_how_many_platforms_it_can_not_tell_the_bytes_of() {
+    let served = replicating().await;
+    let [root, amd64, _] = put_image(&served.behind);
+    record(&served.behind, root);
+    record(&served.behind, amd64);
+    let plan: PlanResponse = served.post("/api/v1/plan", serde_json::json!({"images": ["nginx:1.27"]})).await;
+    let entry = &plan.images[0];
+    assert_eq!(entry.state, PlanState::Missing);
+    let replication = entry.replication.as_ref().unwrap();
+    assert_eq!((replication.manifests, replication.manifests_unknown, replication.bytes_total), (2, 1, 1121));
+}
+
+#[tokio::test]
+async fn a_plan_for_a_target_whose_index_can_not_be_read_tells_no_platforms() {
+    let served = replicating().await;
+    put_image(&served.behind);
+    let plan: PlanResponse = served.post("/api/v1/plan", serde_json::json!({"images": ["nginx:1.27"]})).await;
+    let entry = &plan.images[0];
+    assert_eq!(entry.state, PlanState::Unknown);
+    assert_eq!(entry.replication.as_ref().unwrap().manifests, 0);
+}
