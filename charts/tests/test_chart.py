@@ -361,9 +361,9 @@ class Mistakes(Case):
     def test_a_harbor_and_its_projects_agree(self):
         values = changed(
             "replication",
-            harbors__eu__projects={"hub": {"resolveThrough": "hub-index"}, "hub-index": {"resolveThrough": "hub"}},
+            harbors__eu__projects={"hub": {"resolveThrough": "hub-index", "warmUntagged": False}, "hub-index": {"resolveThrough": "hub"}},
             harbors__us__kind="distribution",
-            harbors__us__projects={"quay": {"keepWarm": True, "resolveThrough": "quay-index"}, "quay-index": {}},
+            harbors__us__projects={"quay": {"keepWarm": True, "resolveThrough": "quay-index", "warmUntagged": False}, "quay-index": {}},
             harbors__us__concurrency={"initial": 33},
             targets__us={"harbor": "us", "credentials": {"username": "a", "password": "b"}, "replication": {"own": "c"}},
         )
@@ -372,6 +372,8 @@ class Mistakes(Case):
             "harbors.eu.projects.hub.resolveThrough: `hub-index` has a resolveThrough itself",
             "harbors.us.projects.quay.resolveThrough: is for Harbor alone",
             "harbors.us.projects.quay.keepWarm: is for Harbor alone",
+            "harbors.eu.projects.hub.warmUntagged: has no effect beside resolveThrough",
+            "harbors.us.projects.quay.warmUntagged: is for Harbor alone",
             "harbors.us.concurrency.initial: must not be larger than max",
             "targets.us.harbor: `us` is of kind distribution",
         )

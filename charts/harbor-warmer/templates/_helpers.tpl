@@ -362,11 +362,13 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- range $project, $terms := $settings.projects }}
 {{- if and $distribution ($terms | default dict).keepWarm }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.keepWarm: is for Harbor alone" $harbor $project) }}{{ end }}
+{{- if and $distribution (not (dig "warmUntagged" true ($terms | default dict))) }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.warmUntagged: is for Harbor alone" $harbor $project) }}{{ end }}
 {{- with ($terms | default dict).resolveThrough }}
 {{- if $distribution }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: is for Harbor alone" $harbor $project) }}{{ end }}
 {{- if or (eq . $project) (not (hasKey $settings.projects .)) }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: `%s` must be another project under harbors.%s.projects" $harbor $project . $harbor) }}
 {{- else if (index $settings.projects . | default dict).resolveThrough }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.resolveThrough: `%s` has a resolveThrough itself" $harbor $project .) }}
 {{- end }}
+{{- if not (dig "warmUntagged" true $terms) }}{{ $mistakes = append $mistakes (printf "harbors.%s.projects.%s.warmUntagged: has no effect beside resolveThrough; remove one of the two" $harbor $project) }}{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -31,7 +31,7 @@ pub use budget::Payer;
 pub(crate) use knowledge::is_manifest;
 pub(crate) use relay::RelayError;
 
-use crate::backlog::Backlogs;
+use crate::backlog::{Backlogs, Stand};
 use crate::clock::{self, Timestamp};
 use crate::config;
 use crate::front::budget::{Budgets, Rules};
@@ -334,6 +334,7 @@ impl Front {
             Passage::Wait => {}
         }
         let allowance = Allowance::begin(self, payer, now).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
+        self.stands_in_line(&sought, now);
         let mut flight = self.fly(sought, relay).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
         let landed = match tokio::time::timeout(allowance.granted, flight.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone(),
@@ -356,6 +357,14 @@ impl Front {
     fn leaves_time(&self, image: &HarborImage, now: Timestamp) -> bool {
         let client = self.harbors.get(image);
         client.is_ok_and(|client| self.backlogs.leaves_time(client.name(), client.limiter(), now))
+    }
+
+    /// What is read for a policy has begun like what a worker reads: those who come after it count it.
+    fn stands_in_line(&self, sought: &Sought, now: Timestamp) {
+        if let Sought::Body(image, digest) = sought {
+            let root = self.root_of_child(image, *digest).unwrap_or(*digest);
+            self.backlogs.stands(image, root, Stand::UnderWay, now);
+        }
     }
 
     fn relay(&self, image: &HarborImage) -> Result<Relay, NotAllowed> {

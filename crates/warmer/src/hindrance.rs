@@ -114,6 +114,14 @@ impl Failure {
 }
 
 impl Hindrance {
+    /// Whether this is the way of things, and nobody has to do anything.
+    pub fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::Turn | Self::Copying | Self::Recording | Self::TagPending | Self::Replicating | Self::Strain
+        )
+    }
+
     /// What a person can do, in sentences.
     pub fn cure(self) -> &'static str {
         match self {
@@ -293,6 +301,9 @@ mod tests {
         for cure in &cures {
             assert!(cure.starts_with(char::is_uppercase) && cure.ends_with('.'), "{cure}");
             assert!(!cure.contains("  "), "{cure}");
+        }
+        for hindrance in all.iter().filter(|hindrance| hindrance.passes()) {
+            assert!(hindrance.cure().starts_with("Nothing"), "{hindrance:?}");
         }
         cures.sort_unstable();
         cures.dedup();

@@ -40,7 +40,10 @@ pub(super) fn warming() -> ImageView {
             {"digest": digest('f'), "sizeBytes": 148_783_712u64, "asks": 2, "readBytes": 12_000_000}
         ],
         "attempts": [{"at": start + 60_000, "step": "TouchBlobs", "error": "Harbor answered 500"}],
-        "timeline": [{"at": start, "what": "asked for"}, {"at": start + 820, "what": "index read"}]
+        "timeline": [{"at": start, "what": "asked for"}, {"at": start + 820, "what": "index read"}],
+        "stuck": {"step": "copy the blobs into Harbor", "hindrance": "copying", "cause": "Harbor copies blobs",
+                  "cure": "Nothing: a layer takes as long as Harbor's upstream needs to send it."},
+        "newTagsBlockedUntil": start + 604_800_000
     });
     serde_json::from_value(view).unwrap()
 }

@@ -10,7 +10,7 @@ use super::table::{Cell, Column, Table};
 use super::units::{ago_text, bytes_text, count_text, short, span_text};
 use super::{CommandError, Exit, Outcome};
 use crate::clock::{self, Timestamp};
-use crate::view::{BlobView, ImageList, ImageSummary, ImageView, Phase};
+use crate::view::{BlobView, ImageList, ImageSummary, ImageView, Phase, StuckView};
 
 pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<Outcome, CommandError> {
     let client = AdminClient::new(&arguments.service.admin)?;
@@ -144,7 +144,7 @@ fn size_text(image: &ImageSummary) -> String {
 fn render_image(view: &ImageView, now: Timestamp, screen: &Screen) -> String {
     let summary = &view.summary;
     let mut text = format!("{}\n", screen.paint(&name(summary), Tone::Heading));
-    text.push_str(&render_facts(summary, now, screen));
+    text.push_str(&render_facts(view, now, screen));
     let mut section = |title: &str, body: String| {
         text.push_str(&format!("\n{}\n{body}", screen.paint(title, Tone::Heading)));
     };
@@ -163,13 +163,17 @@ fn render_image(view: &ImageView, now: Timestamp, screen: &Screen) -> String {
     if !view.attempts.is_empty() {
         section("Attempts that failed", render_attempts(view, screen));
     }
-    if !view.timeline.is_empty() {
-        section("Timeline", render_timeline(view, screen));
+    if !view.timeline.is_empty() || view.stuck.is_some() {
+        section("Timeline", render_timeline(view, now, screen));
+    }
+    if let Some(stuck) = &view.stuck {
+        text.push_str(&render_stuck(stuck, screen));
     }
     text
 }
 
-fn render_facts(summary: &ImageSummary, now: Timestamp, screen: &Screen) -> String {
+fn render_facts(view: &ImageView, now: Timestamp, screen: &Screen) -> String {
+    let summary = &view.summary;
     let mut table = Table::new([("", Column::Left), ("", Column::Shrinking)]);
     let mut fact = |name: &str, value: Cell| table.row([Cell::toned(name, Tone::Faint), value]);
     fact("id", summary.id.clone().into());
@@ -203,6 +207,9 @@ fn render_facts(summary: &ImageSummary, now: Timestamp, screen: &Screen) -> Stri
             wait => format!("in {}", span_text(wait)),
         };
         fact("next step", due.into());
+    }
+    if let Some(until) = view.new_tags_blocked_until {
+        fact("new tags", format!("none before {until}: Harbor has read this index").into());
     }
     // The facts have no headings: their line is the first, and empty.
     table.render(screen, 2).split_once('\n').map(|(_, facts)| facts.to_owned()).unwrap_or_default()
@@ -306,14 +313,56 @@ fn render_attempts(view: &ImageView, screen: &Screen) -> String {
     table.render(screen, 2)
 }
 
-fn render_timeline(view: &ImageView, screen: &Screen) -> String {
+/// What happened, and at its end what doesn't.
+fn render_timeline(view: &ImageView, now: Timestamp, screen: &Screen) -> String {
     let mut table = Table::new([("WHEN", Column::Left), ("AFTER", Column::Right), ("WHAT", Column::Shrinking)]);
     let start = view.summary.first_asked;
+    let after = |at: Timestamp| format!("{:.1} s", at.since(start).as_secs_f64());
     for milestone in &view.timeline {
-        let after = milestone.at.since(start).as_secs_f64();
-        table.row([milestone.at.to_string().into(), format!("{after:.1} s").into(), milestone.what.clone().into()]);
+        table.row([milestone.at.to_string().into(), after(milestone.at).into(), milestone.what.clone().into()]);
+    }
+    if let Some(stuck) = &view.stuck {
+        let here = match stuck.hindrance.passes() {
+            true => Cell::from(format!("waits to {}", stuck.step)),
+            false => Cell::toned(format!("stuck: can't {}", stuck.step), Tone::Bad),
+        };
+        table.row([now.to_string().into(), after(now).into(), here]);
     }
     table.render(screen, 2)
+}
+
+/// Why it goes no further, and what a person can do. These two are read to their ends, so they are never cut.
+fn render_stuck(stuck: &StuckView, screen: &Screen) -> String {
+    let line = |name: &str, text: &str| {
+        let indent = " ".repeat(CAUSE_INDENT);
+        let lines = wrap(&printable(text), screen.width.map(|width| width.saturating_sub(CAUSE_INDENT)));
+        let name = screen.paint(&format!("{name:<5}"), Tone::Faint);
+        format!("  {name}  {}\n", lines.join(&format!("\n{indent}")))
+    };
+    line("cause", &stuck.cause) + &line("cure", &stuck.cure)
+}
+
+/// Nothing that moves a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Two spaces, the longer name, and two spaces.
+const CAUSE_INDENT: usize = 9;
+
+/// Breaks a text between words, so that no line is longer than `width` unless a word is.
+fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width.is_none_or(|width| line.chars().count() + 1 + word.chars().count() <= width) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

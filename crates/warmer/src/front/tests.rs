@@ -254,4 +254,5 @@ async fn while_the_line_at_harbor_is_too_long_no_manifest_is_read_and_no_receipt
 
     behind.backlogs.stands(&image("hub"), Digest::from_bytes([1; 32]), Stand::Gone, clock::now());
     assert!(behind.front.get(&payer(), &image("hub"), root).await.is_ok());
+    assert!(!behind.front.invites(&payer(), &announcement("2"), clock::now()), "what was read stands in the line, too");
 }

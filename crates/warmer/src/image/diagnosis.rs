@@ -44,6 +44,9 @@ impl Image {
         if self.content == Content::Unread {
             return "read the image's manifest".to_owned();
         }
+        if wanted.is_empty() {
+            return "find a wanted platform in the index".to_owned();
+        }
         if !wanted.iter().all(|child| self.has_its_blobs(child, project)) {
             return "copy the blobs into Harbor".to_owned();
         }

@@ -1,5 +1,6 @@
 //! The core against a model of Harbor in virtual time: whole warmings, timed, in microseconds.
 
+mod diagnosis;
 mod model;
 
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn without_one_its_tag_is_blocked_for_seven_days_and_the_image_is_warm_all_the_s
     assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.phase(&a_project(), model.now), Phase::Warm);
     let status = image.tag_status(&tag("1.0"), &a_project(), model.now);
-    let TagStatus::Blocked { heals_at } = status else { panic!("{status:?}") };
+    let TagStatus::Blocked { heals_at, .. } = status else { panic!("{status:?}") };
     assert!(heals_at.since(START) >= seconds(7 * 86_400));
 }
 

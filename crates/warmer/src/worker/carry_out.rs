@@ -6,6 +6,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 use super::Workshop;
 use super::trouble::{Counts, failure};
 use crate::announcement::{self, Announcement};
+use crate::backlog::Stand;
 use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
 use crate::front::{RelayError, is_manifest};
@@ -187,6 +188,11 @@ impl Workshop {
     /// Whether it is the image's turn.
     fn may_begin(&self, client: &Client, place: &HarborImage, root: Digest) -> bool {
         let now = clock::now();
+        if self.front.known_manifest(place, root, now).is_some() {
+            // It was read for a policy: its clocks run already.
+            self.backlogs.stands(place, root, Stand::UnderWay, now);
+            return true;
+        }
         self.copies.sweep(now);
         self.backlogs.may_begin(place, root, client.limiter(), now)
     }

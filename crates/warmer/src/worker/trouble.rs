@@ -104,3 +104,35 @@ impl Workshop {
         self.projects.observe(place, Bearing::Served, now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::robot(HarborError::Unauthorized(Refusal::CredentialsOrRight), Hindrance::Credentials)]
+    #[case::no_project(HarborError::Unauthorized(Refusal::NoSuchProject), Hindrance::NoSuchProject)]
+    #[case::private(HarborError::Unauthorized(Refusal::NotPublic), Hindrance::NotPublic)]
+    #[case::path(HarborError::Unauthorized(Refusal::UnknownPath), Hindrance::UnknownPath)]
+    #[case::token(HarborError::Unauthorized(Refusal::Token), Hindrance::NoToken)]
+    #[case::file(HarborError::Unauthorized(Refusal::Unreadable("gone".to_owned())), Hindrance::CredentialsUnreadable)]
+    #[case::right(HarborError::Forbidden("pull"), Hindrance::MissingRight)]
+    #[case::upstream_refuses(HarborError::UpstreamRefused(401), Hindrance::UpstreamRefuses)]
+    #[case::upstream_silent(HarborError::UpstreamSilent, Hindrance::UpstreamSilent)]
+    #[case::rate_limit(HarborError::RateLimited { retry_after: None }, Hindrance::RateLimited)]
+    #[case::error(HarborError::ServerError { status: 500, said: None }, Hindrance::ServerError)]
+    #[case::policy(HarborError::PolicyRefused { said: None }, Hindrance::PolicyRefuses)]
+    #[case::blob(HarborError::MissingBlob, Hindrance::MissingBlob)]
+    #[case::manifest(HarborError::MissingTag, Hindrance::MissingManifest)]
+    #[case::cut(HarborError::Invalid(Invalid::Truncated { read: 1, expected: 2 }), Hindrance::WrongContent)]
+    #[case::ingress(HarborError::Invalid(Invalid::NotHarbor(404)), Hindrance::NotHarbor)]
+    #[case::library(HarborError::Invalid(Invalid::Renamed { to: "hub/library/x".to_owned() }), Hindrance::Renamed)]
+    #[case::moved(HarborError::Invalid(Invalid::Redirected { to: "https://b".to_owned() }), Hindrance::Redirected)]
+    #[case::teapot(HarborError::Invalid(Invalid::Status { status: 418, said: None }), Hindrance::UnexpectedAnswer)]
+    fn a_failed_request_has_a_cure_of_its_kind(#[case] error: HarborError, #[case] expected: Hindrance) {
+        let failure = failure(&error);
+        assert_eq!((failure.hindrance, failure.error), (expected, error.to_string()));
+    }
+}

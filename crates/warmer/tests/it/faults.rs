@@ -198,8 +198,10 @@ async fn what_a_person_mends_in_harbor_is_waited_for_and_uses_nothing_up(
     let image = push(&site);
     harm(&site.harbor);
     let id = announce(&site).await;
-    site.wait_for_reason(&id, reason).await;
+    let view = site.wait_for_reason(&id, reason).await;
+    assert!(view.stuck.is_some_and(|stuck| !stuck.hindrance.passes()), "a person is told what to do");
     assert!(!site.harbor_has(&image, AMD64));
+    assert!(site.is_ready().await, "hand-offs are taken in all the same");
     mend(&site.harbor);
     site.wait_until_warm(&id).await;
     assert!(site.harbor_has(&image, AMD64));
@@ -335,7 +337,9 @@ async fn a_tag_that_the_upstream_does_not_have_is_a_dead_letter() {
     assert_eq!(site.wait_for_dead_letter(&id).await, "the upstream has no such tag");
     let again = site.announce("library/app", "2.0", AMD64).await;
     assert_eq!(again.state, ImageState::Failed);
-    assert_eq!(again.reason.as_deref(), Some("the upstream has no such tag"));
+    let reason = again.reason.unwrap();
+    assert!(reason.starts_with("the upstream has no such tag; it is tried again"), "{reason}");
+    assert!(reason.ends_with(&format!("`harbor-warmer requeue {id}`")), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

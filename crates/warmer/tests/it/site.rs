@@ -198,6 +198,12 @@ impl Site {
             && self.harbor.artifact_recorded("hub", repository, child.digest.as_str())
     }
 
+    /// Whether Kubernetes would send it hand-offs.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let url = format!("http://{}/readyz", self.service.admin_address);
+        self.http.get(url).send().await.unwrap().status().is_success()
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.service.admin_address);
         self.http.get(url).send().await.unwrap().text().await.unwrap()

@@ -1,7 +1,8 @@
 use super::{render_image, render_list};
 use crate::cli::fixtures::{NOW, summary, warming};
 use crate::cli::screen::Screen;
-use crate::view::ImageList;
+use crate::hindrance::Hindrance;
+use crate::view::{ImageList, StuckView};
 
 fn list() -> ImageList {
     let mut announced = summary("a-3", "announced", None);
@@ -60,6 +61,7 @@ fn an_image_is_shown_with_everything_about_it() {
       asked for  first 95 s ago, last 4 s ago
       failures   1 since it was last seen to move
       next step  in 2 s
+      new tags   none before 2026-09-28T14:11:45.000Z: Harbor has read this index
 
     Asked for by
       CLUSTER       TAG   PLATFORMS                TARGET      LAST  STATE
@@ -87,10 +89,35 @@ fn an_image_is_shown_with_everything_about_it() {
       2026-09-21T14:12:45.000Z  TouchBlobs  Harbor answered 500
 
     Timeline
-      WHEN                      AFTER  WHAT
-      2026-09-21T14:11:45.000Z  0.0 s  asked for
-      2026-09-21T14:11:45.820Z  0.8 s  index read
+      WHEN                       AFTER  WHAT
+      2026-09-21T14:11:45.000Z   0.0 s  asked for
+      2026-09-21T14:11:45.820Z   0.8 s  index read
+      2026-09-21T14:13:20.000Z  95.0 s  waits to copy the blobs into Harbor
+      cause  Harbor copies blobs
+      cure   Nothing: a layer takes as long as Harbor's upstream needs to send it.
     ");
+}
+
+#[test]
+fn an_image_that_is_stuck_ends_its_timeline_with_the_step_the_cause_and_the_cure() {
+    let mut view = warming();
+    let cause = "gave up: Harbor's upstream does not answer; look at the registry endpoint's status\u{1b}[2J";
+    view.stuck =
+        Some(StuckView::new("read the image's manifest".to_owned(), Hindrance::UpstreamSilent, cause.to_owned()));
+    let text = render_image(&view, NOW, &Screen { width: Some(72), colour: false });
+    insta::assert_snapshot!(text[text.find("Timeline").unwrap()..], @r"
+    Timeline
+      WHEN                       AFTER  WHAT
+      2026-09-21T14:11:45.000Z   0.0 s  asked for
+      2026-09-21T14:11:45.820Z   0.8 s  index read
+      2026-09-21T14:13:20.000Z  95.0 s  stuck: can't read the image's manif…
+      cause  gave up: Harbor's upstream does not answer; look at the
+             registry endpoint's status [2J
+      cure   Test the registry endpoint in Harbor (Administration,
+             Registries), and Harbor's way to it. If other images of the
+             project arrive, this repository is private or doesn't exist.
+    ");
+    assert!(text.lines().all(|line| line.chars().count() <= 72), "{text}");
 }
 
 #[test]

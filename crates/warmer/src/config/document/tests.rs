@@ -368,6 +368,13 @@ fn top(lines: &str) -> String {
     "harbors.main.projects.hub.resolveThrough",
     "has a resolveThrough itself"
 )]
+#[case::untagged_beside_a_second_project(
+    projects("hub: {resolveThrough: a, warmUntagged: false}\na: {}"),
+    5,
+    "harbors.main.projects.hub.warmUntagged",
+    "has no effect beside resolveThrough"
+)]
+#[case::distribution_has_no_untagged("harbors:\n  main:\n    kind: distribution\n    url: https://a.example\n    credentials: anonymous\n    projects: {a: {warmUntagged: false}}\n".to_owned(), 6, "harbors.main.projects.a.warmUntagged", "is for Harbor alone")]
 #[case::distribution_resolves_through("harbors:\n  main:\n    kind: distribution\n    url: https://a.example\n    credentials: anonymous\n    projects: {a: {resolveThrough: b}, b: {}}\n".to_owned(), 6, "harbors.main.projects.a.resolveThrough", "is for Harbor alone")]
 #[case::complete_index_is_a_text(
     projects("hub: {completeIndex: 'on'}"),
