@@ -81,6 +81,7 @@ fn not_started(error: &ReplicatorError) -> Failure {
         ReplicatorError::NoSuchPolicy(_)
         | ReplicatorError::NoEndpointNamed(_)
         | ReplicatorError::NoSuchEndpoint(_)
+        | ReplicatorError::Misplaced(_)
         | ReplicatorError::UnknownTarget(_) => Failure::new(Hindrance::ReplicationSetUp, error.to_string()),
     }
 }
