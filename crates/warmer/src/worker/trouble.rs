@@ -59,7 +59,8 @@ fn hindrance(error: &HarborError) -> Hindrance {
         HarborError::UpstreamSilent => Hindrance::UpstreamSilent,
         HarborError::Unauthorized(refusal) => match refusal {
             Refusal::CredentialsOrRight => Hindrance::Credentials,
-            Refusal::NoSuchProject => Hindrance::NoSuchProject,
+            Refusal::NoSuchProject | Refusal::NoSuchProjectOrDatabase => Hindrance::NoSuchProject,
+            Refusal::Database => Hindrance::ServerError,
             Refusal::UnknownPath => Hindrance::UnknownPath,
             Refusal::NotPublic => Hindrance::NotPublic,
             Refusal::Token => Hindrance::NoToken,
