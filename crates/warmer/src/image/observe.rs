@@ -5,7 +5,7 @@ use harbor_warmer_protocol::{Digest, Tag, TargetName};
 use super::replication::ReplicationOutcome;
 use super::{Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
 use crate::clock::Timestamp;
-use crate::hindrance::Failure;
+use crate::hindrance::{Failure, Hindrance};
 use crate::project::Project;
 
 /// Something that was seen of an image or happened to it.
@@ -312,7 +312,8 @@ impl Image {
             return;
         }
         let seed = self.root;
-        self.attempts.failed(&format!("HEAD tag {tag}"), "the upstream has no such tag".to_owned(), &seed, now);
+        let failure = Failure::new(Hindrance::MissingTag, "the upstream has no such tag");
+        self.attempts.failed(&format!("HEAD tag {tag}"), failure, &seed, now);
     }
 
     fn tag_recorded(&mut self, tag: Tag, digest: Digest, children: &[Digest], now: Timestamp) {
@@ -354,8 +355,8 @@ impl Image {
         for tag in tags {
             self.tags.entry(tag).or_default().headed = None;
         }
-        let error = "the upstream has no such manifest, although its tag was said to mean it".to_owned();
-        self.attempts.failed("read the root manifest", error, &digest, now);
+        let error = "the upstream has no such manifest, although its tag was said to mean it";
+        self.attempts.failed("read the root manifest", Failure::new(Hindrance::MissingManifest, error), &digest, now);
     }
 
     fn hopeless(&mut self, digest: Digest, reason: DeadReason) {

@@ -251,9 +251,10 @@ fn a_storage_that_was_mended_in_a_pause_is_not_judged_by_what_it_refused_before(
             other => panic!("{other:?}"),
         }
     };
-    let refused = Observation::Throttled { step: "verify".to_owned(), error: reason.clone() };
+    let failure = Failure::new(Hindrance::StorageRefused, reason.clone());
+    let refused = Observation::Throttled { step: "verify".to_owned(), failure };
     image.observe(&project, refused, model.now);
-    project.pause = Some(Pause { reason, probe_at: model.now + seconds(60) });
+    project.pause = Some(Pause { reason, hindrance: Hindrance::StorageRefused, probe_at: model.now + seconds(60) });
     let Next::WaitUntil(probe_at, Waiting::Paused(_)) = image.next(&project, model.now) else {
         panic!("the project is paused")
     };
@@ -325,7 +326,10 @@ fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
     let mut image = wanted(&model);
     let project = Project { keep_warm_every: Some(seconds(36 * 3600)), ..a_project() };
     let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
-    let failed = || Observation::Failed { step: "pull it to keep it".to_owned(), error: "500".to_owned() };
+    let failed = || Observation::Failed {
+        step: "pull it to keep it".to_owned(),
+        failure: Failure::new(Hindrance::ServerError, "500"),
+    };
     image.observe(&project, failed(), model.now);
     image.observe(&project, Observation::Kept(model.root()), model.now);
     let Next::Done(Some(again)) = image.next(&project, model.now) else { panic!("{image:?}") };
