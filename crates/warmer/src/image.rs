@@ -140,6 +140,9 @@ pub struct Blob {
 pub(crate) struct ManifestState {
     /// When it was last read through the project: Harbor then looks every 20 s, ten times, whether its blobs are there.
     pub(crate) read: Option<Timestamp>,
+    /// When it was read for the first time since nothing was known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_read: Option<Timestamp>,
     /// How often it was read again because Harbor had not recorded it.
     pub(crate) nudges: u32,
     /// Its blobs, config included.

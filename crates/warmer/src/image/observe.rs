@@ -246,6 +246,7 @@ impl Image {
 
     fn child_read(&mut self, digest: Digest, blobs: Vec<Blob>, now: Timestamp) {
         let manifest = self.manifests.entry(digest).or_default();
+        manifest.first_read.get_or_insert(now);
         if manifest.read.replace(now).is_some() {
             manifest.nudges += 1;
         } else {

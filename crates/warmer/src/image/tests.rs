@@ -269,6 +269,18 @@ fn a_storage_that_was_mended_in_a_pause_is_not_judged_by_what_it_refused_before(
 }
 
 #[test]
+fn reading_a_manifest_again_moves_no_moment_of_the_timeline() {
+    let model = Model::single();
+    let mut image = wanted(&model);
+    for second in [1, 90] {
+        let read = Observation::ChildRead { digest: model.root(), blobs: Vec::new() };
+        image.observe(&a_project(), read, START + seconds(second));
+    }
+    let moments: Vec<_> = image.timeline().into_iter().filter(|step| step.what.contains("manifest read")).collect();
+    assert_eq!(moments.iter().map(|step| step.at).collect::<Vec<_>>(), [START + seconds(1)]);
+}
+
+#[test]
 fn an_image_that_harbor_has_already_moves_nothing() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
     model.has_everything();

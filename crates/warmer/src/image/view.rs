@@ -171,14 +171,14 @@ impl Image {
             .collect()
     }
 
-    fn timeline(&self) -> Vec<MilestoneView> {
+    pub(super) fn timeline(&self) -> Vec<MilestoneView> {
         let mut timeline = Vec::new();
         let mut add = |at: Option<Timestamp>, what: &str| {
             timeline.extend(at.map(|at| MilestoneView { at, what: what.to_owned() }));
         };
         add(self.wants.iter().map(|want| want.first_asked).min(), "handed off");
         add(self.tags.values().filter_map(|tag| tag.headed).min(), "tag asked for");
-        add(self.manifests.values().filter_map(|manifest| manifest.read).min(), "first platform manifest read");
+        add(self.manifests.values().filter_map(|manifest| manifest.first_read).min(), "first platform manifest read");
         let blobs = self.wanted_blobs();
         if !blobs.is_empty() && blobs.values().all(|blob| blob.local.is_some()) {
             add(blobs.values().filter_map(|blob| blob.local).max(), "Harbor has all wanted blobs");
