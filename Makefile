@@ -13,6 +13,10 @@ TEST_THREADS ?= 6
 # Tests that need a real registry fail without one here; in a bare `cargo test` they say that they were skipped.
 export HARBOR_WARMER_REQUIRE_REGISTRY = 1
 
+# The programs as the tests have built them: Cargo would compile most of what they depend on once more for a selection of
+# packages, since other features of it would be wanted.
+BUILD_PROGRAMS = cargo test --quiet --workspace --locked --no-run
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/\1\t\2/' | sort | column -t -s "$$(printf '\t')"
@@ -48,12 +52,12 @@ unit-tests: policy.wasm ## Unit, property and integration tests, with a real reg
 .PHONY: e2e-tests
 e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project's policy host without it
 	scripts/require.sh bats jq
-	cargo build --quiet --locked -p harbor-warmer-policy-host
+	$(BUILD_PROGRAMS)
 	POLICY_HOST=$(TARGET_DIR)/debug/policy-host KWCTL=$(KWCTL) bats e2e.bats
 
 .PHONY: check-chart
 check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
-	cargo build --quiet --locked -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
+	$(BUILD_PROGRAMS)
 	HARBOR_WARMER=$(TARGET_DIR)/debug/harbor-warmer POLICY_HOST=$(TARGET_DIR)/debug/policy-host \
 	POLICY_WASM=$(CURDIR)/policy.wasm scripts/check-chart.sh
 

@@ -3,6 +3,7 @@
 //! Derived like the phase: from what was observed and from what follows from it now.
 
 use super::{Content, DeadReason, Image, Next, TagStatus, Waiting};
+use crate::attempts::Attempt;
 use crate::clock::Timestamp;
 use crate::hindrance::Hindrance;
 use crate::project::Project;
@@ -75,12 +76,16 @@ impl Image {
             DeadReason::Untagged => Hindrance::Untagged,
             DeadReason::Crashed => Hindrance::Crashed,
             DeadReason::GaveUp(error) => {
-                let replications = self.replications.iter().map(|state| &state.attempts);
-                let mut last = std::iter::once(&self.attempts).chain(replications).filter_map(|all| all.last.back());
-                let hindrance = last.find(|attempt| error.ends_with(&attempt.error)).and_then(|last| last.hindrance);
-                hindrance.unwrap_or(Hindrance::Unknown)
+                self.attempt_of(error).and_then(|attempt| attempt.hindrance).unwrap_or(Hindrance::Unknown)
             }
         }
+    }
+
+    /// The last attempt, of the image itself or of a replication, that failed with what this error says.
+    fn attempt_of(&self, error: &str) -> Option<&Attempt> {
+        let replications = self.replications.iter().map(|state| &state.attempts);
+        let mut last = std::iter::once(&self.attempts).chain(replications).filter_map(|all| all.last.back());
+        last.find(|attempt| error.ends_with(&attempt.error))
     }
 
     fn why_waiting(&self, step: String, waiting: Waiting, project: &Project) -> Option<StuckView> {
@@ -90,23 +95,13 @@ impl Image {
                 let pause = project.pause.as_ref()?;
                 stuck(pause.hindrance, format!("work on the project stands still: {}", pause.reason))
             }
-            Waiting::Retry(error) => match self.attempts.last.back() {
+            Waiting::Retry(error) => match self.attempt_of(&error) {
                 Some(last) => {
-                    let hindrance = last.hindrance.unwrap_or(Hindrance::Unknown);
-                    Some(StuckView::new(last.step.clone(), hindrance, error))
+                    Some(StuckView::new(last.step.clone(), last.hindrance.unwrap_or(Hindrance::Unknown), error))
                 }
                 None => stuck(Hindrance::Unknown, error),
             },
-            Waiting::Replication(target) => {
-                let failing = self.replications.iter().filter(|state| state.target == target).find_map(|state| {
-                    let failing = state.execution.is_none() && state.attempts.retry_at.is_some();
-                    state.attempts.last.back().filter(|_| failing)
-                });
-                match failing {
-                    Some(last) => stuck(last.hindrance.unwrap_or(Hindrance::Unknown), last.error.clone()),
-                    None => stuck(Hindrance::Replicating, Waiting::Replication(target).to_string()),
-                }
-            }
+            waiting @ Waiting::Replication(_) => stuck(Hindrance::Replicating, waiting.to_string()),
             waiting @ Waiting::Turn => stuck(Hindrance::Turn, waiting.to_string()),
             waiting @ Waiting::Blobs => stuck(Hindrance::Copying, waiting.to_string()),
             waiting @ Waiting::Record => stuck(Hindrance::Recording, waiting.to_string()),

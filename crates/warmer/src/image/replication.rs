@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use harbor_warmer_protocol::{Tag, TargetName};
+use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::next::{Plan, Step, Waiting};
 use super::{Image, ReplicationState};
@@ -25,6 +25,13 @@ pub enum ReplicationOutcome {
     Succeeded,
     /// A task failed, or there was none.
     Failed(String),
+}
+
+impl ReplicationState {
+    fn failed(&mut self, failure: Failure, seed: &Digest, now: Timestamp) {
+        let step = format!("replicate {} to {}", self.tag, self.target);
+        self.attempts.failed(&step, failure, seed, now);
+    }
 }
 
 impl Image {
@@ -128,7 +135,7 @@ impl Image {
                 ReplicationOutcome::Running if state.started.is_some_and(|at| now.since(at) > LONGEST_EXECUTION) => {
                     state.execution = None;
                     let failure = Failure::new(Hindrance::ReplicationFailed, "the execution did not end in a day");
-                    state.attempts.failed("replicate", failure, &seed, now);
+                    state.failed(failure, &seed, now);
                 }
                 ReplicationOutcome::Running => {}
                 ReplicationOutcome::Succeeded => {
@@ -143,7 +150,7 @@ impl Image {
                         state.alone = true;
                     } else {
                         let failure = Failure::new(Hindrance::ReplicationFailed, error);
-                        state.attempts.failed("replicate", failure, &seed, now);
+                        state.failed(failure, &seed, now);
                     }
                 }
             }
@@ -162,7 +169,7 @@ impl Image {
         let seed = self.root;
         for tag in tags {
             let state = self.replication_mut(tag, target);
-            state.attempts.failed("replicate", failure.clone(), &seed, now);
+            state.failed(failure.clone(), &seed, now);
             if heals {
                 state.attempts.failing_since = None;
             }

@@ -122,7 +122,7 @@ fn a_replication_that_fails_tells_what_the_execution_said() {
     assert_eq!(stuck.step, "replicate 1.0 to prod");
     assert_eq!(
         (stuck.cause.as_str(), stuck.hindrance),
-        ("denied: the token has expired", Hindrance::ReplicationFailed)
+        ("the replication of 1.0 to prod: denied: the token has expired", Hindrance::ReplicationFailed)
     );
 }
 
