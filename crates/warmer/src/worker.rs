@@ -277,6 +277,7 @@ impl Workshop {
                     image.observe(&project, Observation::Throttled { step: "verify".to_owned(), failure }, now);
                 }
                 Next::Done(again) => {
+                    image.observe(&project, Observation::Finished, now);
                     self.metrics.settled(SettledAs::Done);
                     break Settlement::Done { again };
                 }

@@ -127,6 +127,8 @@ pub enum Observation {
         /// Why it failed.
         failure: Failure,
     },
+    /// Everything that was wanted is there, and nothing more is to be done for now.
+    Finished,
     /// Work on the project stands still; nothing of that is the image's fault.
     Held,
 }
@@ -233,6 +235,8 @@ impl Image {
                 self.attempts.failing_since = None;
                 self.forget_refused_copies(project, now);
             }
+            // What failed on the way was made good, or nobody waits for it. It must not count against the next time.
+            Observation::Finished => self.attempts.progressed(),
             // A pause is nobody's failure, so the time that an image may keep failing starts anew after it.
             Observation::Held => {
                 self.attempts.failing_since = None;

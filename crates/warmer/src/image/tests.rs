@@ -347,6 +347,12 @@ fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
     let Next::Done(Some(again)) = image.next(&project, model.now) else { panic!("{image:?}") };
     assert!(matches!(image.next(&project, again), Next::Do(_)), "{image:?}");
 
+    // One of two pulls fails: the image is kept all the same, and not tried again before its time.
+    let mut partly = image.clone();
+    partly.observe(&project, failed(), model.now);
+    partly.observe(&project, Observation::Finished, model.now);
+    assert!(matches!(partly.next(&project, again), Next::Do(_)), "{partly:?}");
+
     // Asked for again: the first look fails, the second finds it as it was.
     image.reopen(again);
     image.observe(&project, failed(), again);
