@@ -256,12 +256,12 @@ impl Image {
     fn keep(&self, project: &Project, now: Timestamp) -> Next {
         let Some(every) = project.keep_warm_every else { return Next::Done(None) };
         let pulls = self.manifests.values().filter_map(|manifest| manifest.read);
-        let pulled = pulls.chain(self.kept).max().unwrap_or(self.opened);
+        // What was there already may have been pulled long ago by others, and be dropped tonight.
+        let pulled = pulls.chain(self.kept).max();
         // Spread over an eighth of the time: what was warmed together need not be kept together.
         let every = project.timers.of(every);
         let early = every.mul_f64(f64::from(self.root.as_bytes()[1]) / 255.0 / 8.0);
-        let due = pulled + (every - early);
-        if now < due {
+        if let Some(due) = pulled.map(|pulled| pulled + (every - early)).filter(|due| now < *due) {
             return Next::Done(Some(due));
         }
         if project.strained {

@@ -333,6 +333,17 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
 }
 
 #[test]
+fn an_image_that_harbor_had_already_is_pulled_at_once_to_be_kept() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
+    model.has_everything();
+    let mut image = wanted(&model);
+    let project = Project { keep_warm_every: Some(seconds(36 * 3600)), ..a_project() };
+    let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
+    assert!(image.kept.is_some(), "nobody knows when it was last pulled: {image:?}");
+    assert_eq!(model.most_transfers_of_a_blob(), 0);
+}
+
+#[test]
 fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
     let mut model = Model::single();
     let mut image = wanted(&model);
