@@ -33,8 +33,8 @@ if can_link_statically; then
     warmer=$target_dir/dist/harbor-warmer-$architecture
 else
     linkage="dynamic (no musl-gcc here)"
-    build --release -p harbor-warmer
-    warmer=$target_dir/release/harbor-warmer
+    build --profile warmer -p harbor-warmer
+    warmer=$target_dir/warmer/harbor-warmer
 fi
 build --release -p harbor-warmer-policy --target wasm32-wasip1
 build --release -p harbor-warmer-bench

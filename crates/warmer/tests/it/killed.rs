@@ -18,6 +18,9 @@ const IMAGES: usize = 400;
 /// No process lives longer; it takes hand-offs some 20 ms after its start on an idle machine.
 const LONGEST_LIFE_MILLIS: u64 = 300;
 
+/// How long a process waits for a small copy before it asks for the blob again, in Harbor's time.
+const COPIES_ARE_WAITED_FOR: Duration = Duration::from_secs(30);
+
 /// Harbor's 20 s between two looks are 0.2 s here, the life of a process.
 const SCALE: f64 = 0.01;
 
@@ -78,13 +81,17 @@ async fn what_was_acknowledged_ends_in_harbor_however_often_the_process_is_kille
     site.eventually(async || acknowledged.iter().all(|n| is_there(&images[*n]))).await;
     process.kill().await;
 
-    // No process asked for a blob twice, and Harbor copied none more often than it was asked for.
+    // No process asked for a blob twice, and Harbor copied none more often than it was asked for. One that a busy machine
+    // let live on has waited for its copies long enough to ask again.
+    let began_at = |process: usize| process.checked_sub(1).map_or(Duration::ZERO, |before| kills[before]);
+    let lived_on =
+        |process: usize| kills.get(process).is_some_and(|killed| *killed - began_at(process) > COPIES_ARE_WAITED_FOR);
     let mut asked: BTreeMap<(usize, String), usize> = BTreeMap::new();
     for request in site.harbor.requests().into_iter().filter(|request| request.class == RouteClass::BlobGet) {
         let process = kills.iter().filter(|killed| **killed < request.at).count();
         *asked.entry((process, request.path)).or_default() += 1;
     }
-    let twice: Vec<_> = asked.iter().filter(|(_, times)| **times > 1).collect();
+    let twice: Vec<_> = asked.iter().filter(|((process, _), times)| **times > 1 && !lived_on(*process)).collect();
     assert!(twice.is_empty(), "seed {seed}: {twice:#?}");
     let mut copied_again = 0;
     for image in &images {
