@@ -1,34 +1,35 @@
-//! What a tag means, asked so that the answer can be relied upon.
+//! What a reference means, asked so that the answer can be relied upon.
 //!
-//! Two of Harbor's answers to a HEAD by tag are ambiguous. A 404 has no body, so a tag that doesn't exist looks like an
-//! upstream that doesn't answer. And a tag that Harbor has recorded is answered out of its own storage when the
-//! upstream doesn't answer: with the old digest, if the tag has moved, and for an index with that of Harbor's own copy,
-//! which no upstream has. Either way a second request tells.
+//! Two of Harbor's answers to a HEAD are ambiguous. A 404 has no body, so what doesn't exist looks like an upstream that
+//! doesn't answer. And a tag that Harbor has recorded is answered out of its own storage when the upstream doesn't
+//! answer: with the old digest, if the tag has moved, and for an index with that of Harbor's own copy, which no upstream
+//! has. Either way a second request tells.
 
-use harbor_warmer_protocol::{Tag, TagOrDigest};
+use harbor_warmer_protocol::TagOrDigest;
 
 use crate::harbor::{AnswerClass, Client, HarborError, ManifestHead, Repository, Upstream};
 
-/// Asks Harbor for `tag`, which opens its window for recording it. None: the upstream has no such tag.
+/// HEAD of a manifest: by tag it opens the tag's window for being recorded, by digest it starts no clock of Harbor's.
+/// None: the upstream has no such manifest.
 ///
 /// # Errors
 /// [`HarborError::UpstreamSilent`] where nobody can tell at present, and every other error of the requests.
 pub(crate) async fn look_up(
     client: &Client,
     place: &Repository,
-    tag: &Tag,
+    reference: &TagOrDigest,
 ) -> Result<Option<ManifestHead>, HarborError> {
-    let reference = TagOrDigest::Tag(tag.clone());
-    let mut head = client.head_manifest(place, &reference).await;
-    let is_ambiguous = match &head {
-        Ok(head) => head.from_storage,
-        Err(error) => error.class() == AnswerClass::NotFoundAmbiguous,
+    let mut head = client.head_manifest(place, reference).await;
+    let is_ambiguous = match (&head, reference) {
+        (Ok(head), TagOrDigest::Tag(_)) => head.from_storage,
+        (Ok(_), TagOrDigest::Digest(_)) => false,
+        (Err(error), _) => error.class() == AnswerClass::NotFoundAmbiguous,
     };
     if is_ambiguous {
         match client.probe(place).await? {
             // It may have failed a moment ago and answer now. What is missing, or in storage under the upstream's own
             // digest, is answered in the same way again.
-            Upstream::Answers => head = client.head_manifest(place, &reference).await,
+            Upstream::Answers => head = client.head_manifest(place, reference).await,
             Upstream::Silent => return Err(HarborError::UpstreamSilent),
         }
     }

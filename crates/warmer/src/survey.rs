@@ -119,6 +119,26 @@ mod tests {
 
     const DAY: u64 = 86_400;
 
+    /// A survey of a Harbor with one project, by this robot.
+    fn survey(simulator: &Simulator, username: &str, project: &str) -> (Survey, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("password"), "swordfish").unwrap();
+        let yaml = format!(
+            "harbors:
+  main:
+    url: {}
+    credentials: {{username: {username}, passwordFile: password}}
+    projects: {{hub: {project}}}
+",
+            simulator.url()
+        );
+        let config = Arc::new(document::parse(&yaml, directory.path()).unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
+        let projects = Arc::new(Projects::new(&config));
+        (Survey { config, harbors, projects, metrics }, directory)
+    }
+
     /// How often the images of a project are pulled, once its Harbor has been asked.
     #[rstest]
     #[case::by_its_rule(Some(2), "{}", &[Right::RepositoryPull, Right::RetentionRead], Some(DAY))]
@@ -141,22 +161,7 @@ mod tests {
             .start()
             .await
             .unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("password"), "swordfish").unwrap();
-        let yaml = format!(
-            "harbors:
-  main:
-    url: {}
-    credentials: {{username: robot$hub+warmer, passwordFile: password}}
-    projects: {{hub: {project}}}
-",
-            simulator.url()
-        );
-        let config = Arc::new(document::parse(&yaml, directory.path()).unwrap());
-        let metrics = Arc::new(Metrics::new());
-        let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
-        let projects = Arc::new(Projects::new(&config));
-        let survey = Survey { config, harbors, projects: Arc::clone(&projects), metrics: Arc::clone(&metrics) };
+        let (survey, _directory) = survey(&simulator, "robot$hub+warmer", project);
 
         assert!(survey.read_rules().await);
 
@@ -165,10 +170,10 @@ mod tests {
             project: "hub".parse().unwrap(),
             repository: "library/app".parse().unwrap(),
         };
-        let every = projects.get(&place, Timestamp::from_millis(0)).keep_warm_every;
+        let every = survey.projects.get(&place, Timestamp::from_millis(0)).keep_warm_every;
         assert_eq!(every.map(|every| every.as_secs()), expected);
         // A right that nobody has to give is no refusal of the credentials.
-        assert!(!metrics.to_text().contains("forbidden"));
+        assert!(!survey.metrics.to_text().contains("forbidden"));
     }
 
     #[rstest]
@@ -189,29 +194,14 @@ mod tests {
             builder = builder.robot(expires_at.map_or(robot.clone(), |at| robot.expires_at(at)));
         }
         let simulator = builder.start().await.unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("password"), "swordfish").unwrap();
-        let yaml = format!(
-            "harbors:
-  main:
-    url: {}
-    credentials: {{username: {username}, passwordFile: password}}
-    projects: {{hub: {{}}}}
-",
-            simulator.url()
-        );
-        let config = Arc::new(document::parse(&yaml, directory.path()).unwrap());
-        let metrics = Arc::new(Metrics::new());
-        let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
-        let projects = Arc::new(Projects::new(&config));
-        let survey = Survey { config, harbors, projects, metrics: Arc::clone(&metrics) };
+        let (survey, _directory) = survey(&simulator, username, "{}");
 
         assert!(survey.read_robots().await);
 
         let series = |robot| {
             format!(r#"harbor_warmer_robot_expires_timestamp_seconds{{harbor="main",robot="{robot}"}} 4000000000"#)
         };
-        let text = metrics.to_text();
+        let text = survey.metrics.to_text();
         match told {
             Some(robot) => assert!(text.contains(&series(robot)), "{text}"),
             None => assert!(!text.contains("robot_expires_timestamp_seconds{"), "{text}"),

@@ -12,7 +12,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 use crate::clock;
 use crate::config::Project;
 use crate::front::knowledge::{Knowledge, Seen, is_manifest};
-use crate::harbor::{AnswerClass, Client, HarborError, ManifestBody, ManifestHead, Repository, Upstream};
+use crate::harbor::{AnswerClass, Client, HarborError, ManifestBody, ManifestHead, Repository};
 use crate::lookup;
 use crate::store::{Store, StoreError};
 
@@ -51,23 +51,10 @@ impl Relay {
         reference: &TagOrDigest,
     ) -> Result<Seen<ManifestHead>, RelayError> {
         let place = Repository::from(image);
-        let seen = match reference {
-            TagOrDigest::Tag(tag) => match lookup::look_up(&self.client, &place, tag).await {
-                Ok(found) => found.map_or(Seen::Missing, Seen::There),
-                Err(error) if error.class() == AnswerClass::UpstreamSilent => return Err(RelayError::UpstreamSilent),
-                Err(error) => return Err(error.into()),
-            },
-            TagOrDigest::Digest(_) => match self.client.head_manifest(&place, reference).await {
-                Ok(head) => Seen::There(head),
-                Err(error) => match error.class() {
-                    AnswerClass::MissingTag => Seen::Missing,
-                    AnswerClass::NotFoundAmbiguous => match self.client.probe(&place).await? {
-                        Upstream::Answers => Seen::Missing,
-                        Upstream::Silent => return Err(RelayError::UpstreamSilent),
-                    },
-                    _ => return Err(error.into()),
-                },
-            },
+        let seen = match lookup::look_up(&self.client, &place, reference).await {
+            Ok(found) => found.map_or(Seen::Missing, Seen::There),
+            Err(error) if error.class() == AnswerClass::UpstreamSilent => return Err(RelayError::UpstreamSilent),
+            Err(error) => return Err(error.into()),
         };
         self.knowledge().saw_head(image, reference, &seen, clock::now());
         Ok(seen)

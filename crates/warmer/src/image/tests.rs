@@ -1,7 +1,9 @@
 //! The core against a model of Harbor in virtual time: whole warmings, timed, in microseconds.
 
 mod diagnosis;
+mod keeping;
 mod model;
+mod replicating;
 
 use std::time::Duration;
 
@@ -333,46 +335,6 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
 }
 
 #[test]
-fn an_image_that_harbor_had_already_is_pulled_at_once_to_be_kept() {
-    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
-    model.has_everything();
-    let mut image = wanted(&model);
-    let project = Project { keep_warm_every: Some(seconds(36 * 3600)), ..a_project() };
-    let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
-    assert!(image.kept.is_some(), "nobody knows when it was last pulled: {image:?}");
-    assert_eq!(model.most_transfers_of_a_blob(), 0);
-}
-
-#[test]
-fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
-    let mut model = Model::single();
-    let mut image = wanted(&model);
-    let project = Project { keep_warm_every: Some(seconds(36 * 3600)), ..a_project() };
-    let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
-    let failed = || Observation::Failed {
-        step: "pull it to keep it".to_owned(),
-        failure: Failure::new(Hindrance::ServerError, "500"),
-    };
-    image.observe(&project, failed(), model.now);
-    image.observe(&project, Observation::Kept(model.root()), model.now);
-    let Next::Done(Some(again)) = image.next(&project, model.now) else { panic!("{image:?}") };
-    assert!(matches!(image.next(&project, again), Next::Do(_)), "{image:?}");
-
-    // One of two pulls fails: the image is kept all the same, and not tried again before its time.
-    let mut partly = image.clone();
-    partly.observe(&project, failed(), model.now);
-    partly.observe(&project, Observation::Finished, model.now);
-    assert!(matches!(partly.next(&project, again), Next::Do(_)), "{partly:?}");
-
-    // Asked for again: the first look fails, the second finds it as it was.
-    image.reopen(again);
-    image.observe(&project, failed(), again);
-    model.now = again + seconds(60);
-    let Next::Done(Some(later)) = model.run(&mut image, &project) else { panic!("{image:?}") };
-    assert!(matches!(image.next(&project, later), Next::Do(_)), "{image:?}");
-}
-
-#[test]
 fn a_tag_is_gone_when_the_upstream_has_said_so_three_times_in_a_row() {
     let mut model = Model::single();
     let mut image = wanted(&model);
@@ -527,116 +489,4 @@ fn what_was_written_down_and_read_again_goes_on_the_same_way() {
     assert!(restarts > 5);
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
     assert_eq!(model.most_transfers_of_a_blob(), 1);
-}
-
-fn for_target(tag: &str) -> Want {
-    Want { target: Some("prod".parse().unwrap()), ..a_want(Some(tag), "linux/amd64", START) }
-}
-
-#[test]
-fn a_tag_is_replicated_after_it_was_recorded_and_not_before() {
-    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
-    let mut image = wanted(&model);
-    image.set_wants(vec![for_target("1.0")]);
-    let project = Project { complete_index: true, ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done(None));
-    assert_eq!(image.phase(&project, model.now), Phase::Replicated);
-    assert_eq!(model.executions(), [["1.0"]]);
-    assert!((45..75).contains(&model.second(model.now)), "{}", model.second(model.now));
-}
-
-#[test]
-fn a_refused_tag_does_not_hide_that_the_others_arrived() {
-    let mut model = Model::single();
-    model.refused_tag = Some(tag("latest"));
-    let mut image = wanted(&model);
-    image.set_wants(vec![for_target("1.0"), for_target("latest")]);
-    let project = Project { give_up_after: seconds(600), ..a_project() };
-    let Next::Dead(DeadReason::GaveUp(why)) = model.run(&mut image, &project) else { panic!("given up") };
-    assert!(why.contains("latest") && why.contains("refused"), "{why}");
-    let target = "prod".parse().unwrap();
-    assert!(image.is_replicated(&tag("1.0"), &target) && !image.is_replicated(&tag("latest"), &target));
-    let tried_alone = model.executions().iter().filter(|tags| **tags == ["1.0"]).count();
-    assert_eq!(tried_alone, 1, "{:?}", model.executions());
-}
-
-#[test]
-fn between_two_tries_a_replication_tells_why_the_last_one_failed() {
-    let mut model = Model::single();
-    model.refused_tag = Some(tag("1.0"));
-    let mut image = wanted(&model);
-    image.set_wants(vec![for_target("1.0")]);
-    let project = a_project();
-    loop {
-        match image.next(&project, model.now) {
-            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
-            Next::WaitUntil(_, Waiting::Retry(why)) => {
-                assert_eq!(why, "the replication of 1.0 to prod: the target refused");
-                return;
-            }
-            Next::WaitUntil(until, _) => model.now = until,
-            end => panic!("{end:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_want_for_a_target_that_nobody_replicates_to_waits_for_nothing() {
-    let mut model = Model::single();
-    let mut image = wanted(&model);
-    image.set_wants(vec![for_target("1.0")]);
-    let project = Project { targets: vec![], ..a_project() };
-    assert_eq!(model.run(&mut image, &project), Next::Done(None));
-    assert!(model.executions().is_empty());
-}
-
-#[test]
-fn an_image_is_pulled_once_in_half_the_retention_period_and_never_later() {
-    let mut model = Model::index(&["linux/amd64"]);
-    let mut image = wanted(&model);
-    let every = seconds(84 * 3600);
-    let project = Project { keep_warm_every: Some(every), ..a_project() };
-    let weeks = 4;
-    while model.now.since(START) < seconds(weeks * 7 * 86_400) {
-        let Next::Done(Some(again)) = model.run(&mut image, &project) else { panic!("rests") };
-        assert!(again > model.now && again <= model.now + every);
-        model.now = again;
-    }
-    let pulls = model.pulls.len();
-    assert!((8..=10).contains(&pulls), "{pulls} pulls in {weeks} weeks");
-    assert_eq!(model.most_transfers_of_a_blob(), 1);
-}
-
-#[test]
-fn an_image_that_is_gone_when_it_is_to_be_kept_is_warmed_again() {
-    let mut model = Model::index(&["linux/amd64"]);
-    let mut image = wanted(&model);
-    let project = Project { keep_warm_every: Some(seconds(84 * 3600)), ..a_project() };
-    let Next::Done(Some(again)) = model.run(&mut image, &project) else { panic!("rests") };
-    model.now = again;
-    model.loses_everything();
-    assert!(matches!(model.run(&mut image, &project), Next::Done(Some(_))));
-    assert_eq!(model.most_transfers_of_a_blob(), 2);
-    assert!(image.warm_at.is_some_and(|warm| warm > again));
-    // Redis may still answer for the index, so its tag is only trusted when it is seen.
-    assert_eq!(image.phase(&project, model.now), Phase::Warm);
-}
-
-#[test]
-fn while_harbor_limits_requests_nothing_is_moved_that_nobody_waits_for() {
-    let mut model = Model::index(&["linux/amd64", "linux/arm64"]);
-    let mut image = wanted(&model);
-    let strained = Project { complete_index: true, strained: true, ..a_project() };
-    while model.now.since(START) < seconds(120) {
-        match image.next(&strained, model.now) {
-            Next::Do(steps) => model.carry_out(&mut image, &strained, steps),
-            Next::WaitUntil(until, _) => model.now = until,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(image.warm_at.is_some());
-    assert_eq!(model.whole_transfers_of_other_platforms(&image), 0);
-    let project = Project { strained: false, ..strained };
-    assert_eq!(model.run(&mut image, &project), Next::Done(None));
-    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
 }

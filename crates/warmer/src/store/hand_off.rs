@@ -10,6 +10,7 @@ use super::{Shared, Store, StoreError, Transaction, Unit, UnitId, lease, read};
 use crate::announcement::Announcement;
 use crate::clock::Timestamp;
 use crate::image::{Image, Want};
+use crate::view::Phase;
 
 /// What a hand-off came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ impl Store {
     /// The queue can't be read.
     pub async fn peek(&self, hand_off: &HandOff) -> Result<Option<HandedOff>, StoreError> {
         let (place, subject) = (hand_off.image.clone(), hand_off.subject.clone());
-        self.read(move |connection, _| {
+        self.read(move |connection, shared| {
             let key = match &subject {
                 Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => announcement_key(&place, tag),
                 Subject::Pin { digest, .. } | Subject::Layers { child: digest, .. } => image_key(&place, *digest),
@@ -100,7 +101,8 @@ impl Store {
                 }
                 _ => row,
             };
-            Ok(Some(row.answer(row.image_state())))
+            let phase = shared.phases().get(&row.id).copied();
+            Ok(Some(row.answer(state_in(phase))))
         })
         .await
     }
@@ -159,7 +161,7 @@ impl Desk<'_> {
         }
         self.add_want(row.id, &want)?;
         if row.state < DONE {
-            return Ok(row.answer(row.image_state()));
+            return Ok(row.answer(ImageState::Queued));
         }
         if row.state == DEAD && self.now.since(row.updated) < REVIVED_AFTER {
             return Ok(row.answer_dead());
@@ -179,7 +181,7 @@ impl Desk<'_> {
 
     fn take_image_row(&self, mut row: Row, want: Want) -> rusqlite::Result<HandedOff> {
         let is_new = self.add_want(row.id, &want)?;
-        let Unit::Image(image) = &mut row.unit else { return Ok(row.answer(row.image_state())) };
+        let Unit::Image(image) = &mut row.unit else { return Ok(row.answer(ImageState::Queued)) };
         let project = self.shared.projects.get(&image.place, self.now);
         match row.state {
             DONE => {
@@ -309,16 +311,6 @@ impl Row {
         Ok(Self { id: row.get(0)?, unit: row.get(1)?, state: row.get(2)?, updated: row.get(3)?, reason: row.get(4)? })
     }
 
-    /// The state of a unit as such, for answers that are about no want in particular.
-    fn image_state(&self) -> ImageState {
-        match (&self.unit, self.state) {
-            (_, DEAD) => ImageState::Failed,
-            (Unit::Image(_), DONE) => ImageState::Warm,
-            (Unit::Image(image), _) if image.has_begun() => ImageState::Warming,
-            _ => ImageState::Queued,
-        }
-    }
-
     /// Of a dead letter that is left alone for now: with what revives it.
     fn answer_dead(&self) -> HandedOff {
         let answer = self.answer(ImageState::Failed);
@@ -335,6 +327,16 @@ impl Row {
     fn answer(&self, state: ImageState) -> HandedOff {
         let resolved = matches!(&self.unit, Unit::Image(_));
         HandedOff { id: unit_name(self.unit.kind(), self.id), state, reason: self.reason.clone(), resolved }
+    }
+}
+
+/// The state of a unit as such, for an answer that is about no want in particular.
+fn state_in(phase: Option<Phase>) -> ImageState {
+    match phase {
+        None | Some(Phase::Announced | Phase::Queued) => ImageState::Queued,
+        Some(Phase::Warming | Phase::Local) => ImageState::Warming,
+        Some(Phase::Warm | Phase::Tagged | Phase::Replicated) => ImageState::Warm,
+        Some(Phase::Failed) => ImageState::Failed,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::backlog::Stand;
 use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
 use crate::front::{RelayError, is_manifest};
-use crate::harbor::{AnswerClass, Client, HarborError, Repository, Upstream};
+use crate::harbor::{AnswerClass, Client, HarborError, Repository};
 use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Image, Observation, Step};
 use crate::limiter::{Permit, Priority};
@@ -156,7 +156,7 @@ impl Workshop {
 
     /// HEAD of a tag, and what else is needed to rely on its answer.
     async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &Tag) -> Headed {
-        match lookup::look_up(client, &Repository::from(place), tag).await {
+        match lookup::look_up(client, &Repository::from(place), &TagOrDigest::Tag(tag.clone())).await {
             Ok(Some(head)) => {
                 let (digest, now) = (head.digest, clock::now());
                 self.served(place, now);
@@ -207,35 +207,20 @@ impl Workshop {
     ) -> Result<bool, HarborError> {
         let media_type = match self.front.known_media_type(place, root, clock::now()) {
             Some(media_type) => Some(media_type),
-            None => match client.head_manifest(elsewhere, &TagOrDigest::Digest(root)).await {
-                Ok(head) => head.media_type,
-                Err(error) if error.class() == AnswerClass::NotFoundAmbiguous => match client.probe(elsewhere).await? {
-                    // The GET will say that it is missing.
-                    Upstream::Answers => None,
-                    Upstream::Silent => return Err(HarborError::UpstreamSilent),
-                },
-                Err(error) => return Err(error),
-            },
+            // Of one that is missing, the GET will say so.
+            None => {
+                lookup::look_up(client, elsewhere, &TagOrDigest::Digest(root)).await?.and_then(|head| head.media_type)
+            }
         };
         Ok(media_type.as_deref().is_some_and(is_manifest))
     }
 
     /// HEAD of the root by digest, which starts no clock of Harbor's.
     async fn look_at_root(&self, client: &Client, here: &Repository, root: Digest) -> Result<Vec<Seen>, HarborError> {
-        match client.head_manifest(here, &TagOrDigest::Digest(root)).await {
-            Ok(head) => {
-                let is_index = !head.media_type.as_deref().is_some_and(is_manifest);
-                Ok(Seen::now(Observation::RootLooked { is_index }))
-            }
-            Err(error) => match error.class() {
-                AnswerClass::MissingTag => Ok(Seen::now(Observation::ManifestMissing(root))),
-                AnswerClass::NotFoundAmbiguous => match client.probe(here).await? {
-                    Upstream::Answers => Ok(Seen::now(Observation::ManifestMissing(root))),
-                    Upstream::Silent => Err(HarborError::UpstreamSilent),
-                },
-                _ => Err(error),
-            },
-        }
+        let head = lookup::look_up(client, here, &TagOrDigest::Digest(root)).await?;
+        Ok(Seen::now(head.map_or(Observation::ManifestMissing(root), |head| Observation::RootLooked {
+            is_index: !head.media_type.as_deref().is_some_and(is_manifest),
+        })))
     }
 
     async fn read_root(

@@ -3,6 +3,7 @@
 use harbor_warmer_protocol::Digest;
 use rstest::rstest;
 
+use super::replicating::for_target;
 use super::*;
 use crate::image::{BlockedBy, ReplicationOutcome};
 use crate::view::StuckView;
