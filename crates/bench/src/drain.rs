@@ -49,7 +49,7 @@ async fn beside_curl(
     let images: Vec<_> = (0..=ROUNDS)
         .flat_map(|round| ["curl", "drain"].map(|reader| format!("{reader}-{round}:1=linux/amd64@{layers}")))
         .collect();
-    let (_simulator, harbor) = simulator(simulator_program, &images, stream_bytes_per_second).await?;
+    let (_simulator, harbor) = simulator(simulator_program, &images, stream_bytes_per_second, 1.0).await?;
     let front = Front::start(harbor, None).await?;
     let keys = format!("    concurrency: {{initial: {STREAMS}, max: {STREAMS}}}\n");
     let settings = Settings { harbor: &format!("http://{}", front.address), harbor_keys: &keys, registry_keys: "" };

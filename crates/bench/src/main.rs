@@ -15,6 +15,7 @@ mod machine;
 mod memory;
 mod process;
 mod site;
+mod sizing;
 mod table;
 
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ async fn main() -> anyhow::Result<()> {
     table.measure("memory, draining", memory::draining(&arguments.warmer, &arguments.simulator).await);
     table.measure("drain", drain::over_a_link(&arguments.warmer, &arguments.simulator).await);
     table.measure("drain", drain::within_the_machine(&arguments.warmer, &arguments.simulator).await);
+    table.measure("queue, warmed", sizing::warmed(&arguments.warmer, &arguments.simulator).await);
+    table.measure("queue, announced", sizing::announced(&arguments.warmer).await);
 
     println!("\n{}\n\n{}", table.markdown(), Machine::read().context("failed to look at the machine")?);
     Ok(())

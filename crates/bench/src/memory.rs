@@ -48,7 +48,7 @@ pub(crate) async fn idle(program: &Path) -> anyhow::Result<Vec<Row>> {
 pub(crate) async fn draining(program: &Path, simulator_program: &Path) -> anyhow::Result<Vec<Row>> {
     let layers = vec![LAYER_BYTES.to_string(); usize::try_from(STREAMS)?].join(",");
     let image = format!("wide:1=linux/amd64@{layers}");
-    let (_simulator, harbor) = simulator(simulator_program, &[image], Some(BYTES_PER_SECOND)).await?;
+    let (_simulator, harbor) = simulator(simulator_program, &[image], Some(BYTES_PER_SECOND), 1.0).await?;
     let identity = Identity::generate()?;
     let site = Site::new()?;
     identity.write(site.path())?;

@@ -54,6 +54,11 @@ impl Process {
         Ok((Self { child }, found.with_context(|| format!("{} did not become ready", program.display()))?))
     }
 
+    /// SIGKILL; the process is gone when this returns.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Resident memory now and at most since the start, in MB of 10^6 bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         let status = self.proc("status")?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Output, Process};
+use crate::table::lossy;
 
 /// Who hands over.
 pub(crate) const CLUSTER: &str = "bench";
@@ -38,7 +39,7 @@ pub(crate) struct Warmer {
     /// From the start of the process to its own word that it is ready.
     pub(crate) ready_after: Duration,
     /// Deleted after the process has ended.
-    _site: Site,
+    site: Site,
 }
 
 /// What differs between the measurements, as lines of the configuration.
@@ -74,12 +75,32 @@ impl Site {
                  {harbor}\n    credentials: anonymous\n{harbor_keys}    projects:\n      hub: {{transfer: drain}}\n"
             ),
         )?;
+        self.run(program).await
+    }
+
+    async fn run(self, program: &Path) -> anyhow::Result<Warmer> {
+        let config = self.path().join("warmer.yaml");
         let config = config.to_str().context("the temporary directory's name is not UTF-8")?;
         let start = Instant::now();
         let (process, (registry, admin)) =
             Process::start(program, &["serve", "--config", config, "--log-format", "json"], Output::Error, addresses)
                 .await?;
-        Ok(Warmer { process, registry, admin, ready_after: start.elapsed(), _site: self })
+        Ok(Warmer { process, registry, admin, ready_after: start.elapsed(), site: self })
+    }
+}
+
+impl Warmer {
+    /// Kills it, and starts another one with the same queue.
+    pub(crate) async fn restart(self, program: &Path) -> anyhow::Result<Self> {
+        self.process.kill().await?;
+        self.site.run(program).await
+    }
+
+    /// The queue's file and the log beside it, in MB of 10^6 bytes.
+    pub(crate) fn queue_megabytes(&self) -> anyhow::Result<(f64, f64)> {
+        let data = self.site.path().join("data");
+        let megabytes = |file: &str| anyhow::Ok(lossy(fs::metadata(data.join(file))?.len()) / 1e6);
+        Ok((megabytes("queue.sqlite")?, megabytes("queue.sqlite-wal")?))
     }
 }
 
@@ -92,14 +113,17 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// A simulated Harbor in front of an upstream with these images, each `REPOSITORY:TAG=PLATFORM@LAYER_BYTES,…`.
+/// `time_scale` makes its waiting times longer or shorter.
 pub(crate) async fn simulator(
     program: &Path,
     images: &[String],
     bytes_per_second: Option<u64>,
+    time_scale: f64,
 ) -> anyhow::Result<(Process, SocketAddr)> {
+    let time_scale = time_scale.to_string();
     let rate = bytes_per_second.map(|rate| rate.to_string());
     let robot = format!("{ROBOT}:{PASSWORD}");
-    let mut arguments = vec!["--time-scale", "1", "--project", "hub:public", "--robot", &robot];
+    let mut arguments = vec!["--time-scale", &time_scale, "--project", "hub:public", "--robot", &robot];
     if let Some(rate) = &rate {
         arguments.extend(["--rate", rate]);
     }
