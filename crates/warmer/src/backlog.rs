@@ -297,6 +297,18 @@ mod tests {
         assert_eq!(backlogs.waiting(NOW), [(&main, 0)]);
     }
 
+    #[test]
+    fn the_line_may_be_half_as_long_as_harbor_waits_for_an_index() {
+        let (backlogs, limiter, main) = line();
+        let (place, root) = image(1);
+        backlogs.stands(&place, root, Stand::UnderWay, NOW);
+        for (takes, leaves_time) in [(199, true), (201, false)] {
+            // One stands before, so two images on two places take as long as one.
+            backlogs.0[&main].standing().pace = Pace { busy: f64::from(takes), images: 1.0, seen: Duration::ZERO };
+            assert_eq!(backlogs.leaves_time(&main, &limiter, NOW), leaves_time, "{takes} s");
+        }
+    }
+
     #[tokio::test]
     async fn nothing_is_begun_while_every_place_is_taken() {
         let (backlogs, limiter, _) = line();

@@ -437,9 +437,9 @@ mod tests {
         occupied.began(seconds(0));
         occupied.began(seconds(2));
         assert_eq!(occupied.at(seconds(5)), seconds(8));
-        occupied.ended(seconds(0), seconds(5));
+        occupied.ended(seconds(2), seconds(5));
         assert_eq!(occupied.at(seconds(15)), seconds(18));
-        occupied.ended(seconds(2), seconds(15));
+        occupied.ended(seconds(0), seconds(15));
         assert_eq!(occupied.at(seconds(100)), seconds(18));
     }
 

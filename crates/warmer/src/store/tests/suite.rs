@@ -49,6 +49,7 @@ macro_rules! conforms {
             a_list_has_pages_phases_and_a_search
             a_view_follows_an_announcement_to_its_image
             a_look_hands_nothing_over
+            a_look_at_an_image_whose_blobs_are_on_their_way_says_warming
             a_look_at_a_finished_image_says_warm_only_if_harbor_has_it
             announced_tags_are_those_that_may_mean_the_digest
             the_queue_is_counted_by_phase_with_what_is_due_longest
@@ -258,7 +259,10 @@ pub(super) async fn a_dead_announcement_is_revived_a_minute_later_and_no_sooner(
 pub(super) async fn a_dead_image_is_revived_a_minute_later_or_by_a_want_that_is_new(store: Store) {
     take(&store, by_digest(1), START).await;
     give_one_up(&store, START).await;
-    assert_eq!(take(&store, by_digest(1), at(59)).await, ImageState::Failed);
+    let failed = store.hand_off(by_digest(1), "east", None, at(59)).await.unwrap();
+    let requeue = format!("`harbor-warmer requeue {}`", failed.id);
+    assert_eq!(failed.state, ImageState::Failed);
+    assert!(failed.reason.unwrap().contains(&requeue), "it says what to do");
     assert_eq!(take(&store, for_arm(by_digest(1)), at(59)).await, ImageState::Queued);
     give_one_up(&store, at(59)).await;
     assert_nothing_is_due(&store, at(118)).await;

@@ -1,6 +1,7 @@
 //! Looks at the queue, which change nothing.
 
 use super::*;
+use crate::image::Blob;
 
 pub(in crate::store::tests) async fn a_list_has_pages_phases_and_a_search(store: Store) {
     for n in 1..=5 {
@@ -116,4 +117,15 @@ pub(in crate::store::tests) async fn a_look_at_a_finished_image_says_warm_only_i
     // The tag means another image now and this one is gone, so nothing is left to do.
     assert!(settle(&store, leased, Settlement::Done { again: None }, START).await);
     assert_eq!(store.peek(&by_tag("1.0")).await.unwrap().unwrap().state, ImageState::Queued);
+}
+
+pub(in crate::store::tests) async fn a_look_at_an_image_whose_blobs_are_on_their_way_says_warming(store: Store) {
+    store.hand_off(by_digest(1), "east", None, START).await.unwrap();
+    let mut leased = lease_one(&store, START).await;
+    let Unit::Image(image) = &mut leased.unit else { panic!("not an image") };
+    let blob = Blob { digest: digest(50), size_bytes: 1, distributable: true };
+    let read = Observation::RootWasManifest { blobs: vec![blob], through_project: true };
+    image.observe(&project(), read, START);
+    assert!(settle(&store, leased, wait_until(at(60)), START).await);
+    assert_eq!(store.peek(&by_digest(1)).await.unwrap().unwrap().state, ImageState::Warming);
 }
