@@ -261,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn it_tells_why_it_goes_no_further_and_nothing_once_its_next_step_is_due() {
+        let kind = |announcement: &Announcement, dead: Option<&str>, now| {
+            announcement.stuck(dead, &a_project(), now).map(|stuck| stuck.hindrance)
+        };
+        let mut missing = announced();
+        missing.observe(Observation::Missing, START);
+        assert_eq!(kind(&missing, None, START), Some(Hindrance::MissingTag));
+        let dead = DeadReason::NoSuchTag.to_string();
+        assert_eq!(kind(&missing, Some(&dead), START + DAY), Some(Hindrance::MissingTag));
+        let crashed = DeadReason::Crashed.to_string();
+        assert_eq!(kind(&missing, Some(&crashed), START + DAY), Some(Hindrance::Crashed));
+
+        let mut failing = announced();
+        failing.observe(Observation::Failed(Failure::new(Hindrance::ServerError, "502")), START);
+        assert_eq!(kind(&failing, None, START), Some(Hindrance::ServerError));
+        assert_eq!(kind(&failing, None, START + DAY), None);
+    }
+
+    #[test]
     fn a_paused_project_uses_up_no_time_of_an_announcement() {
         let mut announcement = announced();
         announcement.observe(Observation::Failed(Failure::new(Hindrance::ServerError, "502")), START);

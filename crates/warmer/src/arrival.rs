@@ -244,4 +244,14 @@ mod tests {
         let expected = Arrival::Elsewhere { arrives: "dockerhub/team/app:v1".to_owned(), cure: None };
         assert_eq!(arrives, Some(expected));
     }
+
+    #[rstest]
+    #[case::itself("registry.example:5000", "registry.example:5000", true)]
+    #[case::in_another_case("Registry.Example", "registry.example", true)]
+    #[case::another("registry.example", "registry.example:5000", false)]
+    #[case::another_account(ECR, "210987654321.dkr.ecr.eu-west-1.amazonaws.com", false)]
+    #[case::another_endpoint_of_it(ECR, "123456789012.dkr-ecr.eu-west-1.on.aws", true)]
+    fn registries_are_the_same_by_each_of_their_names(#[case] one: &str, #[case] other: &str, #[case] same: bool) {
+        assert_eq!(is_same_registry(one, other), same);
+    }
 }

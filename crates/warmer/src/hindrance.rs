@@ -302,8 +302,11 @@ mod tests {
             assert!(cure.starts_with(char::is_uppercase) && cure.ends_with('.'), "{cure}");
             assert!(!cure.contains("  "), "{cure}");
         }
-        for hindrance in all.iter().filter(|hindrance| hindrance.passes()) {
-            assert!(hindrance.cure().starts_with("Nothing"), "{hindrance:?}");
+        for hindrance in &all {
+            // Of these two nobody can make more, and time doesn't either.
+            let is_final = matches!(hindrance, Hindrance::Unsupported | Hindrance::TagMoved);
+            let passes = hindrance.cure().starts_with("Nothing") && !is_final;
+            assert_eq!(hindrance.passes(), passes, "{hindrance:?}");
         }
         cures.sort_unstable();
         cures.dedup();
