@@ -101,6 +101,10 @@ impl fmt::Display for FrontError {
 impl std::error::Error for FrontError {}
 
 impl Deferral {
+    /// Every one, so that each is told as zero before its first time.
+    pub const ALL: [Self; 5] =
+        [Self::BudgetSpent, Self::Troubled, Self::WaitedInVain, Self::UpstreamSilent, Self::Backlog];
+
     /// Its name in metrics.
     pub fn label(self) -> &'static str {
         match self {

@@ -232,6 +232,9 @@ impl Metrics {
             "Look-ups of policies put off, when they came or already at the hand-off, by reason",
             metrics.front_deferrals.clone(),
         );
+        for deferral in Deferral::ALL {
+            drop(metrics.front_deferrals.get_or_create(&ReasonLabels { reason: deferral.label() }));
+        }
         registry.register(
             "backlog_images",
             "Images that nothing was read of yet and that wait for their turn, by Harbor",
