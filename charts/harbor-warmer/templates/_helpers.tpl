@@ -25,7 +25,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "hw.image" -}}
 {{- with .Values.warmer.image }}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default (printf "v%s" $.Chart.AppVersion) }}{{ end }}
 {{- end }}
 {{- end }}
 
