@@ -26,7 +26,7 @@ demo: ## An admission makes a simulated Harbor fill, and proves it; KEEP=1 leave
 	@scripts/demo.sh
 
 .PHONY: test
-test: fmt lint unit-tests e2e-tests check-chart ## Everything that CI runs
+test: fmt lint unit-tests e2e-tests release-tests check-chart ## Everything that CI runs
 
 .PHONY: fmt
 fmt: ## Check the formatting
@@ -54,6 +54,11 @@ e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project
 	scripts/require.sh bats jq
 	$(BUILD_PROGRAMS)
 	POLICY_HOST=$(TARGET_DIR)/debug/policy-host KWCTL=$(KWCTL) bats e2e.bats
+
+.PHONY: release-tests
+release-tests: ## The scripts of the release that need no registry
+	scripts/require.sh bats
+	bats scripts/release/release.bats
 
 .PHONY: check-chart
 check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
@@ -95,6 +100,11 @@ image: ## The warmer's image for amd64 and arm64 (needs cargo-zigbuild and build
 	scripts/build-warmer.sh amd64
 	scripts/build-warmer.sh arm64
 	scripts/image.sh harbor-warmer:dev
+
+.PHONY: rehearse-release
+rehearse-release: policy.wasm ## The release on a registry of this machine's, with a key (needs both binaries of `make image`)
+	scripts/require.sh bats jq curl docker-registry skopeo
+	bats scripts/release/rehearsal.bats
 
 .PHONY: check-reproducible
 check-reproducible: ## The same policy from two clones at different paths

@@ -23,6 +23,10 @@ agree "metadata.yml (io.kubewarden.policy.version)" "$(value metadata.yml 'io\.k
 agree "artifacthub-pkg.yml (version)" "$(value artifacthub-pkg.yml version)"
 agree "charts/harbor-warmer/Chart.yaml (version)" "$(value charts/harbor-warmer/Chart.yaml version)"
 agree "charts/harbor-warmer/Chart.yaml (appVersion)" "$(value charts/harbor-warmer/Chart.yaml appVersion)"
+# What people copy from the documents.
+while IFS=: read -r file line text; do
+    agree "$file:$line" "${text##*[:/]v}"
+done < <(grep -noE '(harbor-warmer:|/(tags|download)/)v[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*' README.md docs/*.md)
 [ $# -eq 0 ] || agree "the tag" "${1#v}"
 [ "$status" -ne 0 ] || echo "version $expected everywhere"
 exit "$status"

@@ -6,17 +6,17 @@
 #   IMAGE    the name with its tag, such as ghcr.io/harbor-warmer/harbor-warmer:v0.1.0; a manifest list of this name
 #            is made, with an image for each architecture (default: amd64 arm64)
 #
-#   DIST     where the binaries are (default: target/dist)
-#   CA_FILE  the certificate authorities (default: Debian's, from the package ca-certificates)
-#   PUSH     where to push the list, such as docker://ghcr.io/…:v0.1.0 or oci-archive:warmer.tar; nowhere if unset.
-#            The list's digest is written to DIST/image-digest.
+#   DIST         where the binaries are (default: target/dist)
+#   CA_FILE      the certificate authorities (default: Debian's, from the package ca-certificates)
+#   PUSH         where to push the list, such as docker://ghcr.io/…:v0.1.0 or oci-archive:warmer.tar; nowhere if unset
+#   DIGEST_FILE  where to write the pushed list's digest; nowhere if unset
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What Kubernetes pulls before a first start; a bigger one means that something crept in.
 readonly largest_bytes=$((10 * 1000 * 1000))
 
-[ $# -ge 1 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 image=$1
 shift
 [ $# -gt 0 ] || set -- amd64 arm64
@@ -46,5 +46,5 @@ for arch in "$@"; do
     [ "$bytes" -le "$largest_bytes" ] || { echo "error: more than $largest_bytes bytes" >&2; exit 1; }
 done
 if [ -n "${PUSH:-}" ]; then
-    buildah manifest push --all --format oci --digestfile "$dist/image-digest" "$image" "$PUSH"
+    buildah manifest push --all --format oci ${DIGEST_FILE:+--digestfile "$DIGEST_FILE"} "$image" "$PUSH"
 fi
