@@ -188,6 +188,10 @@ verification_config() {
   kwctl pull --sigstore-trust-config "$WORK/trust.json" --verification-config-path "$BATS_TEST_TMPDIR/release.yml" \
     --output-path "$BATS_TEST_TMPDIR/policy.wasm" "$uri"
   cmp "$BATS_TEST_TMPDIR/policy.wasm" "$DIST/policy.wasm"
+  # Who builds the same commit gets the same bytes.
+  kwctl annotate --metadata-path metadata.yml --usage-path README.md --output-path "$BATS_TEST_TMPDIR/again.wasm" \
+    policy.wasm
+  cmp "$BATS_TEST_TMPDIR/again.wasm" "$DIST/policy.wasm"
   run ! kwctl pull --sigstore-trust-config "$WORK/trust.json" \
     --verification-config-path "$BATS_TEST_TMPDIR/other.yml" --output-path "$BATS_TEST_TMPDIR/other.wasm" "$uri"
   [ ! -e "$BATS_TEST_TMPDIR/other.wasm" ]
