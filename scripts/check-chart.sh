@@ -7,8 +7,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# renovate: go helm.sh/helm/v3
 helm_version=v3.22.0
+# renovate: go github.com/yannh/kubeconform
 kubeconform_version=v0.8.0
+# renovate: go sigs.k8s.io/controller-tools
 controller_gen_version=v0.23.0
 schemas_version=1.37.0
 kubernetes_versions="1.30.0 1.37.0"

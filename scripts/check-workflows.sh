@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# renovate: go github.com/rhysd/actionlint
 version=v1.7.12
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/harbor-warmer/bin
 actionlint=$(command -v actionlint || true)

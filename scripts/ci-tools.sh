@@ -18,15 +18,19 @@ download() {
 for tool in "$@"; do
     case $tool in
     kwctl)
+        # renovate: github-release-attachments kubewarden/kubewarden-controller
+        version=v1.35.0
         download kwctl.zip \
-            https://github.com/kubewarden/kubewarden-controller/releases/download/v1.35.0/kwctl-linux-x86_64.zip \
+            "https://github.com/kubewarden/kubewarden-controller/releases/download/$version/kwctl-linux-x86_64.zip" \
             2f518033989a897c2f502a2f4fa90b3ca666eee976a82d045abdea5022330341
         unzip -q "$work/kwctl.zip" -d "$work"
         install -m 755 "$work/kwctl-linux-x86_64" "$directory/kwctl"
         ;;
     syft)
+        # renovate: github-release-attachments anchore/syft
+        version=v1.28.0
         download syft.tar.gz \
-            https://github.com/anchore/syft/releases/download/v1.28.0/syft_1.28.0_linux_amd64.tar.gz \
+            "https://github.com/anchore/syft/releases/download/$version/syft_${version#v}_linux_amd64.tar.gz" \
             3edee7fe1ceb1f78360e547f57048930d57f00c7ec3d0b8bdfb902805f048468
         tar -xzf "$work/syft.tar.gz" -C "$work" syft
         install -m 755 "$work/syft" "$directory/syft"
