@@ -219,12 +219,36 @@ class Promises(Case):
                         self.assertIs(context["allowPrivilegeEscalation"], False)
                         self.assertIs(context["readOnlyRootFilesystem"], True)
 
+    def test_the_policy_server_has_neither_rights_nor_a_token(self):
+        for name in value_sets(lambda name: has(rendered(name), "PolicyServer") and not values_of(name).get("policyServer", {}).get("serviceAccountName")):
+            with self.subTest(values=name):
+                server, account = find(rendered(name), "PolicyServer")["spec"], find(rendered(name), "ServiceAccount")
+                self.assertEqual(server["serviceAccountName"], account["metadata"]["name"])
+                self.assertIs(account["automountServiceAccountToken"], False)
+                # Kubewarden's policy server ends at its start without a token, unless it is told that none is needed.
+                self.assertIn({"name": "KUBEWARDEN_IGNORE_KUBERNETES_CONNECTION_FAILURE", "value": "true"}, server["env"])
+                for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"):
+                    self.assertFalse(has(rendered(name), kind))
+
+    def test_an_account_that_is_named_is_the_policy_servers(self):
+        server = find(rendered("everything"), "PolicyServer")["spec"]
+        self.assertEqual(server["serviceAccountName"], "policy-server")
+        self.assertFalse(has(rendered("everything"), "ServiceAccount"))
+        self.assertNotIn("KUBEWARDEN_IGNORE_KUBERNETES_CONNECTION_FAILURE", [entry["name"] for entry in server["env"]])
+
     def test_the_pod_of_helm_test_gets_no_hand_offs(self):
         for name in value_sets(lambda name: has(rendered(name), "Pod")):
             with self.subTest(values=name):
                 labels = find(rendered(name), "Pod")["metadata"]["labels"]
                 for service in (document for document in rendered(name) if document["kind"] == "Service"):
                     self.assertFalse(service["spec"]["selector"].items() <= labels.items(), service["metadata"]["name"])
+
+    def test_the_pod_of_helm_test_is_there_when_its_log_is_read(self):
+        # `helm test --logs` reads it after the test, when Helm has removed what `hook-succeeded` names.
+        for name in value_sets(lambda name: has(rendered(name), "Pod")):
+            with self.subTest(values=name):
+                annotations = find(rendered(name), "Pod")["metadata"]["annotations"]
+                self.assertEqual(annotations["helm.sh/hook-delete-policy"], "before-hook-creation")
 
     def test_credentials_and_authorities_stand_under_the_address_in_the_settings(self):
         for name in value_sets(lambda name: has(rendered(name), "PolicyServer")):

@@ -62,6 +62,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Values.policyServer.name | default (include "hw.fullname" .) }}
 {{- end }}
 
+{{- define "hw.policyServerAccount" -}}
+{{- .Values.policyServer.serviceAccountName | default (printf "policy-server-%s" (include "hw.policyServer" .)) }}
+{{- end }}
+
 {{- define "hw.registriesSecret" -}}
 {{- .Values.policyServer.imagePullSecret | default (printf "%s-registries" (include "hw.fullname" .)) }}
 {{- end }}
@@ -389,6 +393,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- range $v.policyServer.env }}
 {{- if has .name (list "NO_PROXY" "KUBEWARDEN_LOG_LEVEL") }}{{ $mistakes = append $mistakes (printf "policyServer.env: %s is set by policyServer.noProxy and policyServer.logLevel" .name) }}{{ end }}
+{{- if and (eq .name "KUBEWARDEN_IGNORE_KUBERNETES_CONNECTION_FAILURE") (not $v.policyServer.serviceAccountName) }}{{ $mistakes = append $mistakes (printf "policyServer.env: %s is set already, since policyServer.serviceAccountName is empty" .name) }}{{ end }}
 {{- end }}
 {{- if $mistakes }}{{ fail (printf "%d in the values:\n  %s" (len $mistakes) (join "\n  " $mistakes)) }}{{ end }}
 {{- end }}
