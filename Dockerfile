@@ -13,7 +13,8 @@ LABEL org.opencontainers.image.title="harbor-warmer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# The queue's directory, so that a volume without an owner of its own is the user's.
+# The queue's directory, so that a volume without an owner of its own is the user's. What is above it stays root's.
+COPY var /var
 COPY --chown=65532:65532 data /var/lib/harbor-warmer
 COPY harbor-warmer-${TARGETARCH} /usr/bin/harbor-warmer
 USER 65532:65532

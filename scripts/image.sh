@@ -29,7 +29,7 @@ timestamp=$(git log -1 --format=%ct)
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-mkdir "$context/data"
+mkdir -p "$context/data" "$context/var/lib"
 install -m 644 "$ca_file" "$context/ca-certificates.crt"
 buildah manifest rm "$image" >/dev/null 2>&1 || true
 buildah manifest create "$image" >/dev/null
