@@ -1,4 +1,4 @@
-//! A way to the upstream that one scenario has to itself: it may be slow, and it counts.
+//! A way to the upstream that one scenario has to itself: it may be slow or down, and it counts.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -33,6 +34,7 @@ struct Line {
     /// The cap of each connection.
     bytes_per_second: Option<f64>,
     passed: AtomicU64,
+    down: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -46,7 +48,12 @@ impl Relay {
         let port = upstream.port_or_known_default().ok_or_else(|| invalid("the upstream's address has no port"))?;
         let listener = TcpListener::bind((listen, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?).parse().map_err(io::Error::other)?;
-        let line = Arc::new(Line { upstream: format!("{host}:{port}"), bytes_per_second, passed: AtomicU64::new(0) });
+        let line = Arc::new(Line {
+            upstream: format!("{host}:{port}"),
+            bytes_per_second,
+            passed: AtomicU64::new(0),
+            down: watch::Sender::new(false),
+        });
         let ended = CancellationToken::new();
         tokio::spawn(ended.clone().run_until_cancelled_owned(serve(listener, Arc::clone(&line))));
         Ok(Self { url, line, _running: ended.drop_guard() })
@@ -55,6 +62,11 @@ impl Relay {
     /// Where Harbor finds it.
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// While it is down, it cuts every connection.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.line.down.send_replace(down);
     }
 
     /// Bytes of answers that have passed.
@@ -75,6 +87,10 @@ async fn serve(listener: TcpListener, line: Arc<Line>) {
 
 impl Line {
     async fn relay(&self, client: TcpStream) -> io::Result<()> {
+        let mut down = self.down.subscribe();
+        if *down.borrow_and_update() {
+            return Ok(());
+        }
         let upstream = TcpStream::connect(&self.upstream).await?;
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_upstream, mut to_upstream) = upstream.into_split();
@@ -99,6 +115,8 @@ impl Line {
         tokio::select! {
             ended = requests => ended.map(|_| ()),
             ended = answers => ended,
+            // The relay outlives what it serves, so an end of the channel is an end of the connection as well.
+            _ = down.wait_for(|down| *down) => Ok(()),
         }
     }
 }
@@ -138,6 +156,22 @@ mod tests {
         assert_eq!(read_all(&relay).await, 100_000);
         assert!(started.elapsed() >= Duration::from_millis(80), "100 kB at 1 MB/s");
         assert_eq!(relay.passed(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn while_it_is_down_nothing_passes() {
+        let upstream = upstream(vec![1; 100_000]).await;
+        let relay = Relay::start(Ipv4Addr::LOCALHOST.into(), &upstream, Some(100_000.0)).await.unwrap();
+        let (read, ()) = tokio::join!(read_all(&relay), async {
+            while relay.passed() == 0 {
+                tokio::task::yield_now().await;
+            }
+            relay.set_down(true);
+        });
+        assert!(read < 100_000, "what is under way is cut");
+        assert_eq!(read_all(&relay).await, 0);
+        relay.set_down(false);
+        assert_eq!(read_all(&relay).await, 100_000);
     }
 
     #[tokio::test]

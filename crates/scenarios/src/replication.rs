@@ -157,7 +157,7 @@ pub(crate) async fn by_warmer(site: &Site) -> Result<Vec<Row>, SiteError> {
     // The other tag is recorded too, and due nowhere.
     let image = site.push(BY_WARMER, Shape::Index(2), &[TAG, MOVING]).await?;
     let resolve = site.options.resolve_project.is_some();
-    let settings = Settings { complete_index: true, resolve, replicate: true };
+    let settings = Settings { complete_index: true, resolve, replicate: true, ..Settings::default() };
     let warmer = Warmer::start(site, settings).await?;
     let since = Instant::now();
     warmer.hand_over_tag(site, &image.repository, MOVING).await?;

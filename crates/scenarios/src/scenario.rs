@@ -35,6 +35,8 @@ enum Kind {
     MissingTag,
     SecondTag,
     QuotaFull,
+    UpstreamDown,
+    MovedTag,
     ReplicationByWarmer,
 }
 
@@ -52,6 +54,8 @@ pub fn scenarios() -> Vec<Scenario> {
         Kind::MissingTag,
         Kind::SecondTag,
         Kind::QuotaFull,
+        Kind::UpstreamDown,
+        Kind::MovedTag,
         Kind::ReplicationByWarmer,
     ]);
     by_hand.chain(products).map(|kind| Scenario { kind }).collect()
@@ -72,6 +76,8 @@ impl Scenario {
             Kind::MissingTag => MISSING_TAG,
             Kind::SecondTag => second_tag::SECOND_TAG,
             Kind::QuotaFull => trouble::QUOTA_FULL,
+            Kind::UpstreamDown => trouble::UPSTREAM_DOWN,
+            Kind::MovedTag => trouble::MOVED_TAG,
             Kind::ReplicationByWarmer => replication::BY_WARMER,
         }
     }
@@ -89,6 +95,8 @@ impl Scenario {
             Kind::MissingTag => product::missing_tag(site).await,
             Kind::SecondTag => second_tag::second_tag(site).await,
             Kind::QuotaFull => trouble::quota_full(site).await,
+            Kind::UpstreamDown => trouble::upstream_down(site).await,
+            Kind::MovedTag => trouble::moved_tag(site).await,
             Kind::ReplicationByWarmer => replication::by_warmer(site).await,
         }
     }

@@ -1,7 +1,7 @@
 //! harbor-warmer itself, run for one scenario: the service in this process with a queue of its own, handed images as a
 //! policy would.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harbor_warmer::Service;
 use harbor_warmer::config::document;
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) resolve: bool,
     /// Images are replicated to the site's target.
     pub(crate) replicate: bool,
+    /// A tag is looked up again however lately that was.
+    pub(crate) recheck_always: bool,
 }
 
 /// The service, for one scenario.
@@ -91,11 +93,15 @@ impl Warmer {
         }
         // JSON is YAML.
         let parsed = document::parse(&document.to_string(), directory.path());
-        let config = parsed.map_err(|mistakes| {
+        let mut config = parsed.map_err(|mistakes| {
             let mistakes: Vec<String> =
                 mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
             SiteError::Warmer(mistakes.join("; "))
         })?;
+        if settings.recheck_always {
+            config.queue.recheck_after = Duration::ZERO;
+            config.front.cache_for = Duration::ZERO;
+        }
         let shutdown = CancellationToken::new();
         let service = Service::start(config, shutdown.clone()).await.map_err(|error| failed(&error))?;
         Ok(Self { service, shutdown, _directory: directory })

@@ -93,13 +93,13 @@ impl Projects {
         }
     }
 
-    /// Takes in what an answer means for the project of `place`.
-    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) {
+    /// Takes in what an answer means for the project of `place`. Returns what the project is paused for after that.
+    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) -> Vec<Cause> {
         let key = (place.harbor.clone(), place.project.clone());
-        if let Some(Entry { learned, .. }) = self.projects.get(&key) {
-            let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-            learned.health.observe(bearing, place.repository.as_str(), now);
-        }
+        let Some(Entry { learned, .. }) = self.projects.get(&key) else { return Vec::new() };
+        let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.health.observe(bearing, place.repository.as_str(), now);
+        learned.health.causes().map(|(cause, _)| cause).collect()
     }
 
     /// Takes in how often the retention rules of a project want its images pulled; none where they don't say. Whether

@@ -85,27 +85,6 @@ pub enum Step {
     },
 }
 
-impl Step {
-    /// Whether an answer shows that Harbor, the credentials and the upstream are well; other steps ask Harbor's own
-    /// database.
-    pub(crate) fn reaches_the_upstream(&self) -> bool {
-        match self {
-            Self::HeadTag(_)
-            | Self::LookAtRoot
-            | Self::ReadRoot { .. }
-            | Self::ReadChild { .. }
-            | Self::TouchBlob { .. }
-            | Self::DrainBlob { .. } => true,
-            Self::Keep(_)
-            | Self::LookForBlob(_)
-            | Self::LookForArtifact(_)
-            | Self::LookForTag(_)
-            | Self::Replicate { .. }
-            | Self::LookAtExecution { .. } => false,
-        }
-    }
-}
-
 /// What an image waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {

@@ -10,7 +10,7 @@ use crate::backlog::Stand;
 use crate::clock::{self, Timestamp};
 use crate::config::{HarborKind, Transfer};
 use crate::front::{RelayError, is_manifest};
-use crate::harbor::{AnswerClass, Client, HarborError, Repository};
+use crate::harbor::{AnswerClass, Client, HarborError, ManifestHead, Repository, Upstream};
 use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Image, Observation, Step};
 use crate::limiter::{Permit, Priority};
@@ -91,7 +91,7 @@ impl Workshop {
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
-            Step::LookAtRoot => self.look_at_root(client, &here, root).await,
+            Step::LookAtRoot => self.look_at_root(client, place, root).await,
             // Reading starts Harbor's clocks, be it those of the children. What has begun is at its end: its index is
             // read last where there is a second project for the first look.
             Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(client, place, root) => {
@@ -112,8 +112,8 @@ impl Workshop {
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
             Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
-            Step::TouchBlob { digest, size_bytes } => self.touch(client, &here, project, *digest, *size_bytes).await,
-            Step::DrainBlob { digest, size_bytes } => self.drain(client, &here, project, *digest, *size_bytes).await,
+            Step::TouchBlob { digest, size_bytes } => self.touch(client, place, project, *digest, *size_bytes).await,
+            Step::DrainBlob { digest, size_bytes } => self.drain(client, place, project, *digest, *size_bytes).await,
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
             Step::LookForTag(tag) => match client.artifact(&here, &TagOrDigest::Tag(tag.clone())).await {
                 Ok(Some(artifact)) => Ok(Seen::now(Observation::TagRecorded {
@@ -132,13 +132,8 @@ impl Workshop {
             Step::LookAtExecution { target, execution } => return self.look_at(place, target, *execution).await,
         };
         match result {
-            Ok(seen) => {
-                if step.reaches_the_upstream() {
-                    self.served(place, clock::now());
-                }
-                seen
-            }
-            Err(error) => self.failed(place, step, &error),
+            Ok(seen) => seen,
+            Err(error) => self.failed(place, step, &told_apart(client, &here, error, step).await),
         }
     }
 
@@ -154,12 +149,44 @@ impl Workshop {
         })
     }
 
+    /// What a reference means. That there is an answer shows that the upstream answers, unless it is a digest that Harbor
+    /// has in its own storage.
+    async fn look_up(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        repository: &Repository,
+        reference: &TagOrDigest,
+    ) -> Result<Option<ManifestHead>, HarborError> {
+        let head = lookup::look_up(client, repository, reference).await?;
+        let by_digest = matches!(reference, TagOrDigest::Digest(_));
+        if !(by_digest && head.as_ref().is_some_and(|head| head.from_storage)) {
+            self.served(place, clock::now());
+        }
+        Ok(head)
+    }
+
+    /// A manifest out of Harbor. That there is an answer, if only that it doesn't exist, shows that the upstream answers.
+    async fn get_manifest(
+        &self,
+        client: &Client,
+        place: &HarborImage,
+        repository: &Repository,
+        digest: Digest,
+    ) -> Result<(Bytes, Timestamp), HarborError> {
+        let body = client.get_manifest(repository, digest).await;
+        let now = clock::now();
+        if body.as_ref().err().is_none_or(|error| error.class() == AnswerClass::MissingTag) {
+            self.served(place, now);
+        }
+        Ok((body?.bytes, now))
+    }
+
     /// HEAD of a tag, and what else is needed to rely on its answer.
     async fn head_tag(&self, client: &Client, place: &HarborImage, tag: &Tag) -> Headed {
-        match lookup::look_up(client, &Repository::from(place), &TagOrDigest::Tag(tag.clone())).await {
+        match self.look_up(client, place, &Repository::from(place), &TagOrDigest::Tag(tag.clone())).await {
             Ok(Some(head)) => {
                 let (digest, now) = (head.digest, clock::now());
-                self.served(place, now);
                 self.front.saw_tag(place, tag, head, now);
                 Headed::Digest(digest)
             }
@@ -181,8 +208,7 @@ impl Workshop {
         {
             return Ok((bytes, read_at));
         }
-        let body = client.get_manifest(repository, digest).await?;
-        Ok((body.bytes, clock::now()))
+        self.get_manifest(client, place, repository, digest).await
     }
 
     /// Whether it is the image's turn.
@@ -209,15 +235,16 @@ impl Workshop {
             Some(media_type) => Some(media_type),
             // Of one that is missing, the GET will say so.
             None => {
-                lookup::look_up(client, elsewhere, &TagOrDigest::Digest(root)).await?.and_then(|head| head.media_type)
+                let head = self.look_up(client, place, elsewhere, &TagOrDigest::Digest(root)).await?;
+                head.and_then(|head| head.media_type)
             }
         };
         Ok(media_type.as_deref().is_some_and(is_manifest))
     }
 
     /// HEAD of the root by digest, which starts no clock of Harbor's.
-    async fn look_at_root(&self, client: &Client, here: &Repository, root: Digest) -> Result<Vec<Seen>, HarborError> {
-        let head = lookup::look_up(client, here, &TagOrDigest::Digest(root)).await?;
+    async fn look_at_root(&self, client: &Client, place: &HarborImage, root: Digest) -> Result<Vec<Seen>, HarborError> {
+        let head = self.look_up(client, place, &Repository::from(place), &TagOrDigest::Digest(root)).await?;
         Ok(Seen::now(head.map_or(Observation::ManifestMissing(root), |head| Observation::RootLooked {
             is_index: !head.media_type.as_deref().is_some_and(is_manifest),
         })))
@@ -270,7 +297,7 @@ impl Workshop {
     ) -> Result<Vec<Seen>, HarborError> {
         let here = Repository::from(place);
         let read = if again {
-            client.get_manifest(&here, digest).await.map(|body| (body.bytes, clock::now()))
+            self.get_manifest(client, place, &here, digest).await
         } else {
             self.manifest(client, place, &here, digest).await
         };
@@ -315,11 +342,12 @@ impl Workshop {
     async fn touch(
         &self,
         client: &Client,
-        here: &Repository,
+        place: &HarborImage,
         project: &Project,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
+        let here = Repository::from(place);
         let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
         let now = clock::now();
         if let Some(asked) = self.copies.asked(&key, now) {
@@ -337,7 +365,7 @@ impl Workshop {
         };
         // Waiting here would hold a worker that is needed to see blobs arrive, and this image's may be among them.
         let Some(permit) = client.limiter().try_acquire() else { return Ok(Seen::nothing_yet()) };
-        let touched = client.touch_blob(here, digest, size_bytes).await;
+        let touched = client.touch_blob(&here, digest, size_bytes).await;
         let now = clock::now();
         let bytes = match touched {
             Ok(bytes) => bytes,
@@ -346,6 +374,7 @@ impl Workshop {
                 return settle_failed(permit, error);
             }
         };
+        self.served(place, now);
         self.metrics.blob(BlobOutcome::Fetched);
         self.copies.began(key, permit, now, now + project.timers.copy_patience(size_bytes));
         leader.finish(Ok(bytes));
@@ -355,11 +384,12 @@ impl Workshop {
     async fn drain(
         &self,
         client: &Client,
-        here: &Repository,
+        place: &HarborImage,
         project: &Project,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
+        let here = Repository::from(place);
         let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
         let leader = match self.transfers.join_or_start(key.clone()) {
             Role::Follower(follower) => {
@@ -380,12 +410,13 @@ impl Workshop {
             },
         };
         let drained = client
-            .drain_blob(here, digest, size_bytes, |bytes| {
+            .drain_blob(&here, digest, size_bytes, |bytes| {
                 leader.add_bytes(bytes);
             })
             .await;
         permit.settle(&drained);
         let bytes = drained?;
+        self.served(place, clock::now());
         self.metrics.blob(BlobOutcome::Fetched);
         leader.finish(Ok(bytes));
         Ok(Seen::now(Observation::BlobDrained(digest)))
@@ -405,6 +436,16 @@ impl Workshop {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// For a blob, Harbor answers 500 whether its upstream is away or something of its own is broken. A probe tells.
+async fn told_apart(client: &Client, here: &Repository, error: HarborError, step: &Step) -> HarborError {
+    let of_a_blob = matches!(step, Step::TouchBlob { .. } | Step::DrainBlob { .. });
+    let is_ambiguous = of_a_blob && matches!(error, HarborError::ServerError { status: 500, .. });
+    match is_ambiguous {
+        true if matches!(client.probe(here).await, Ok(Upstream::Silent)) => HarborError::UpstreamSilent,
+        _ => error,
     }
 }
 

@@ -6,7 +6,7 @@ use super::Workshop;
 use crate::clock::Timestamp;
 use crate::harbor::{AnswerClass, HarborError, Invalid, Refusal};
 use crate::hindrance::{Failure, Hindrance};
-use crate::project::Bearing;
+use crate::project::{Bearing, Cause};
 
 /// How a failed request counts for the image that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +89,11 @@ impl Workshop {
     /// Tells the project of a failed request, and how it counts for the image.
     pub(super) fn take_note(&self, place: &HarborImage, error: &HarborError, now: Timestamp) -> Counts {
         let (counts, bearing) = judge(error);
-        if let Some(bearing) = bearing {
-            self.projects.observe(place, bearing, now);
-        }
-        counts
+        let Some(bearing) = bearing else { return counts };
+        let is_silence = matches!(bearing, Bearing::Silent(_));
+        let causes = self.projects.observe(place, bearing, now);
+        // Once it is no single repository that meets silence, none of them is at fault.
+        if is_silence && causes.contains(&Cause::Silent) { Counts::Held } else { counts }
     }
 
     /// Tells the project that a blob arrived in its storage.

@@ -11,8 +11,8 @@ use harbor_warmer::config::Config;
 use harbor_warmer::view::Phase;
 use harbor_warmer_protocol::{ImageState, Subject};
 use harbor_warmer_simulator::{
-    Fault, FaultAction, ImageSpec, ProjectSpec, PushedImage, Right, RobotSpec, RouteClass, Simulator, UpstreamEffect,
-    UpstreamFault, UpstreamRequest,
+    Fault, FaultAction, ImageSpec, ProjectSpec, PushedImage, RequestRecord, Right, RobotSpec, RouteClass, Simulator,
+    UpstreamEffect, UpstreamFault, UpstreamRequest,
 };
 use rstest::rstest;
 
@@ -20,6 +20,9 @@ use crate::site::{Options, PATIENCE, Site, harbor, two_platforms};
 
 const ROBOT: &str = "robot$hub+warmer";
 const AMD64: &str = "linux/amd64";
+
+/// So many that meet silence are taken for an upstream that is down.
+const REPOSITORIES: [&str; 3] = ["library/a", "library/b", "library/c"];
 
 /// The kinds of request that an image needs on its way.
 const ROUTES: [RouteClass; 5] =
@@ -71,6 +74,13 @@ async fn until(site: &Site, condition: impl FnMut(&Simulator) -> bool) {
 
 fn asked_for_blobs(harbor: &Simulator) -> bool {
     harbor.requests().iter().any(|request| request.class == RouteClass::BlobGet && request.bytes_sent > 0)
+}
+
+fn copies_a_blob_of(harbor: &Simulator, repository: &str) -> bool {
+    let path = format!("/{repository}/blobs/");
+    let asked =
+        |one: &RequestRecord| one.class == RouteClass::BlobGet && one.bytes_sent > 0 && one.path.contains(&path);
+    harbor.requests().iter().any(asked)
 }
 
 #[rstest]
@@ -236,11 +246,19 @@ async fn an_upstream_that_three_repositories_find_silent_pauses_the_project_and_
     let site = Site::with(harbor(), options(hasty)).await;
     harm(&site.harbor);
     let mut images = Vec::new();
-    for repository in ["library/a", "library/b", "library/c"] {
+    for repository in REPOSITORIES {
         let image = site.harbor.upstream().push(two_platforms(repository, "1.0"));
         images.push((site.announce(repository, "1.0", AMD64).await.image.unwrap(), image));
     }
     site.wait_for_reason(&images[0].0, "the project is paused: Harbor's upstream does not answer").await;
+    let heads =
+        |harbor: &Simulator| harbor.requests().iter().filter(|one| one.class == RouteClass::ManifestHead).count();
+    until(&site, |harbor| heads(harbor) >= 9).await;
+    let mut failures = 0;
+    for (id, _) in &images {
+        failures += site.view(id).await.summary.failures;
+    }
+    assert!(failures <= 5, "{failures} failures counted: probes of a paused project use no attempts up");
     mend(&site.harbor);
     for (id, image) in images {
         site.wait_until_warm(&id).await;
@@ -263,17 +281,23 @@ async fn an_upstream_that_goes_away_while_blobs_are_copied_is_waited_for(
     #[case] mend: fn(&Simulator),
 ) {
     let site = Site::with(harbor(), options(hasty)).await;
-    let image = push(&site);
+    let mut images = Vec::new();
     site.harbor.upstream().rate(Some(10_000));
-    let id = announce(&site).await;
-    until(&site, asked_for_blobs).await;
+    for repository in REPOSITORIES {
+        let image = site.harbor.upstream().push(two_platforms(repository, "1.0"));
+        images.push((site.announce(repository, "1.0", AMD64).await.image.unwrap(), image));
+        until(&site, |harbor| copies_a_blob_of(harbor, repository)).await;
+    }
     harm(&site.harbor);
-    let failed = site.wait_for(&id, |view| !view.attempts.is_empty()).await;
-    assert_ne!(failed.summary.phase, Phase::Failed);
+    for (id, _) in &images {
+        site.wait_for_reason(id, "the project is paused: Harbor's upstream does not answer").await;
+    }
     mend(&site.harbor);
     site.harbor.upstream().rate(None);
-    site.wait_until_warm(&id).await;
-    assert!(site.harbor_has(&image, AMD64));
+    for (id, image) in images {
+        site.wait_until_warm(&id).await;
+        assert!(site.harbor_has(&image, AMD64));
+    }
 }
 
 #[rstest]
