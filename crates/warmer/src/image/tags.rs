@@ -6,7 +6,7 @@
 
 use harbor_warmer_protocol::{Digest, Tag};
 
-use super::{Content, Image};
+use super::{Content, Image, TagState};
 use crate::clock::Timestamp;
 use crate::config::HarborKind;
 use crate::project::Project;
@@ -14,6 +14,9 @@ use crate::project::Project;
 /// A tag that Harbor has not recorded in so many windows is not waited for any longer. One is enough as a rule, the
 /// second is for a Harbor that restarted in the first.
 const MOST_WINDOWS: u32 = 3;
+
+/// So many of Harbor's tries after the manifest is recorded, its tag is attached as well: the first does it as a rule.
+const TRIES_THAT_SUFFICE: u32 = 3;
 
 /// Where a tag stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,7 @@ impl Image {
                     TagStatus::Blocked { heals_at, by: BlockedBy::Deadline }
                 }
             }
-            _ => match window_ends {
+            _ => match window_ends.map(|ends| self.tag_is_late(&state, project).map_or(ends, |late| late.min(ends))) {
                 _ if self.manifests.get(&self.root).is_some_and(|manifest| manifest.incompletable) => {
                     TagStatus::NeverRecorded
                 }
@@ -125,6 +128,15 @@ impl Image {
                 _ => TagStatus::WindowClosed,
             },
         }
+    }
+
+    /// When the tag of a single manifest should long have been attached: Harbor tries every 10 s once it has recorded the
+    /// manifest, unless it was restarted since the HEAD. None while it is no matter, and in the last window, which is
+    /// waited for to its end.
+    fn tag_is_late(&self, state: &TagState, project: &Project) -> Option<Timestamp> {
+        let recorded = self.manifests.get(&self.root)?.recorded?;
+        let tries = project.timers.tag_tick() * TRIES_THAT_SUFFICE;
+        (state.windows < MOST_WINDOWS).then(|| state.headed.map_or(recorded, |headed| headed.max(recorded)) + tries)
     }
 
     /// Whether every tag that it is wanted for means another image now, and nobody wrote its digest.

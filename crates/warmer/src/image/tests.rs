@@ -153,6 +153,16 @@ fn a_harbor_that_restarts_in_mid_warming_is_noticed_and_the_image_is_warm_in_the
 }
 
 #[test]
+fn a_harbor_that_restarts_just_before_it_attaches_the_tag_is_asked_for_it_again_soon() {
+    let mut model = Model::single();
+    let mut image = wanted(&model);
+    model.restarts_at(START + seconds(21));
+    assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
+    assert_eq!(image.phase(&a_project(), model.now), Phase::Tagged);
+    assert!((50..80).contains(&model.second(model.now)), "{}", model.second(model.now));
+}
+
+#[test]
 fn a_harbor_that_restarts_before_the_index_is_read_through_the_project_records_the_tag_all_the_same() {
     let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(30));
     let mut image = wanted(&model);
