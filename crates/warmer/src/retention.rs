@@ -5,9 +5,12 @@
 //! (`src/pkg/retention` in Harbor). A pull keeps what a rule with the template `nDaysSinceLastPull` is for, and nothing
 //! else.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::config::duration_text;
 
 /// What the rules drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,18 @@ pub enum Retention {
         /// The shortest time of those rules that keep what is pulled.
         unpulled: Option<Duration>,
     },
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no retention rule drops anything"),
+            Self::Unpulled(time) => write!(f, "what nobody pulled for {} is dropped", duration_text(*time)),
+            Self::Pulled { .. } => {
+                f.write_str("the retention rules drop images although they are pulled, by number, by push or by tag")
+            }
+        }
+    }
 }
 
 /// One rule that is switched on.

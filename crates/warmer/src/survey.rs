@@ -92,7 +92,7 @@ impl Survey {
         let every = retention.keep_warm_every();
         if self.projects.keep_warm(harbor, project, every) {
             let seconds = every.map(|every| every.as_secs());
-            tracing::info!(%harbor, %project, keep_warm.seconds = seconds, "retention rule read: {retention:?}");
+            tracing::info!(%harbor, %project, keep_warm.seconds = seconds, "{retention}");
         }
     }
 }

@@ -320,23 +320,18 @@ fn judge_retention(
         }
     };
     let again = duration_text(every);
-    Some(match retention.as_ref().copied().unwrap_or(Retention::Nothing) {
-        Retention::Nothing => Finding::good(format!("{name}: no retention rule drops anything")),
+    let retention = retention.as_ref().copied().unwrap_or(Retention::Nothing);
+    Some(match retention {
+        Retention::Nothing => Finding::good(format!("{name}: {retention}")),
         Retention::Unpulled(time) if every < time => {
-            let time = duration_text(time);
-            Finding::good(format!(
-                "{name}: what nobody pulled for {time} is dropped; images are pulled again after {again}"
-            ))
+            Finding::good(format!("{name}: {retention}; images are pulled again after {again}"))
         }
-        Retention::Unpulled(time) => Finding::bad(
-            format!(
-                "{name}: what nobody pulled for {} is dropped, before images are pulled again after {again}",
-                duration_text(time)
-            ),
+        Retention::Unpulled(_) => Finding::bad(
+            format!("{name}: {retention}, before images are pulled again after {again}"),
             "lengthen the retention rule to two days at least, or write a shorter keepWarmEvery",
         ),
         Retention::Pulled { .. } => Finding::doubtful(
-            format!("{name}: the retention rules drop images although they are pulled, by number, by push or by tag"),
+            format!("{name}: {retention}"),
             "they are warmed again when that is noticed. To keep them, add the rule \"pulled within the last # days\" for \
              all repositories and tags, untagged artifacts included",
         ),
