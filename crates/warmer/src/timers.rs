@@ -35,6 +35,11 @@ impl Timers {
         self.of(seconds(20))
     }
 
+    /// What a busy Harbor may need to write a manifest down after the look that found its blobs.
+    pub fn record_grace(&self) -> Duration {
+        self.of(seconds(3))
+    }
+
     /// From the GET of a manifest to the moment when Harbor fetches what is missing itself, and gives up if another
     /// copy of it is under way.
     pub fn manifest_late(&self) -> Duration {

@@ -48,7 +48,7 @@ impl Image {
         if wanted.is_empty() {
             return "find a wanted platform in the index".to_owned();
         }
-        if !wanted.iter().all(|child| self.has_its_blobs(child, project)) {
+        if !wanted.iter().all(|child| self.has_its_blobs(child)) {
             return "copy the blobs into Harbor".to_owned();
         }
         if !wanted.iter().all(|child| self.is_there(child, project)) {

@@ -143,6 +143,9 @@ impl fmt::Display for Waiting {
     }
 }
 
+/// So often Harbor looks whether the blobs of a manifest are there (`ManifestCache.CacheContent`).
+const MOST_LOOKS: u32 = 10;
+
 /// A manifest is read again at most so often before that counts as a failure.
 pub(super) const MOST_NUDGES: u32 = 4;
 
@@ -206,7 +209,7 @@ impl Image {
         for child in &wanted {
             self.plan_manifest(*child, project, now, &mut plan);
         }
-        if project.complete_index && wanted.iter().all(|child| self.has_its_blobs(child, project)) {
+        if project.complete_index && wanted.iter().all(|child| self.has_its_blobs(child)) {
             self.plan_completion(project, now, &mut plan);
         }
         self.plan_index(&wanted, project, now, &mut plan);
@@ -319,7 +322,7 @@ impl Image {
             return;
         }
         let others = if project.complete_index { self.other_children() } else { Vec::new() };
-        if !wanted.iter().chain(&others).all(|child| self.has_its_blobs(child, project)) {
+        if !wanted.iter().chain(&others).all(|child| self.has_its_blobs(child)) {
             return;
         }
         // After a re-check, Harbor's record is looked at before anything is started anew.
@@ -329,6 +332,15 @@ impl Image {
             plan.steps.extend(looks.into_iter().map(|tag| Step::LookForTag(tag.clone())));
             return;
         }
+        // Harbor looks for the children 20 s after this GET, and 20 s later again. A child that it is just about to write
+        // down at the first look costs those 20 s.
+        let (look, grace) = (project.timers.manifest_look(), project.timers.record_grace());
+        let children = wanted.iter().chain(&others);
+        let recorded_by = children.filter_map(|child| self.recorded_by(child, project)).max().map(|look| look + grace);
+        if let Some(recorded_by) = recorded_by.filter(|recorded_by| now + look < *recorded_by) {
+            plan.wait(now + recorded_by.since(now + look), Waiting::Record);
+            return;
+        }
         // A Harbor that restarted since the HEAD has forgotten the window, and after this GET it opens none for 7 days.
         let heads = self.tags_to_head(project, now, project.timers.tag_tick());
         if heads.is_empty() {
@@ -336,6 +348,15 @@ impl Image {
         } else {
             plan.steps.extend(heads);
         }
+    }
+
+    /// When Harbor's look comes that finds every blob of a manifest there. None once it is recorded, and where its blobs
+    /// came after the last look.
+    fn recorded_by(&self, digest: &Digest, project: &Project) -> Option<Timestamp> {
+        let state = self.manifests.get(digest).filter(|state| state.recorded.is_none() && !state.incompletable)?;
+        let read = state.read?;
+        let local = state.blobs.iter().filter_map(|blob| self.blobs.get(blob)?.local).max().unwrap_or(read);
+        (1..=MOST_LOOKS).map(|n| read + project.timers.manifest_look() * n).find(|look| *look >= local)
     }
 
     fn plan_manifest(&self, digest: Digest, project: &Project, now: Timestamp, plan: &mut Plan) {
@@ -495,11 +516,11 @@ impl Image {
             return fresh;
         }
         let blobs_stand_in = state.by_blobs || state.incompletable || project.kind == HarborKind::Distribution;
-        blobs_stand_in && state.read.is_some() && self.has_its_blobs(digest, project)
+        blobs_stand_in && state.read.is_some() && self.has_its_blobs(digest)
     }
 
     /// Whether Harbor has every blob of `manifest` that it can have.
-    pub(super) fn has_its_blobs(&self, digest: &Digest, project: &Project) -> bool {
+    pub(super) fn has_its_blobs(&self, digest: &Digest) -> bool {
         let Some(state) = self.manifests.get(digest) else { return false };
         if state.recorded.is_some() && state.checked.is_some_and(|checked| checked >= self.verify_since) {
             return true;
@@ -509,7 +530,6 @@ impl Image {
         }
         let fresh =
             |blob: &Digest| self.blobs.get(blob).is_some_and(|blob| !blob.distributable || self.blob_is_fresh(blob));
-        let _ = project;
         state.read.is_some() && state.blobs.iter().all(fresh)
     }
 

@@ -34,7 +34,7 @@ impl Image {
             };
         }
         let wanted = self.wanted_children();
-        if !wanted.is_empty() && wanted.iter().all(|child| self.has_its_blobs(child, project)) {
+        if !wanted.is_empty() && wanted.iter().all(|child| self.has_its_blobs(child)) {
             return Phase::Local;
         }
         if self.content == Content::Unread { Phase::Queued } else { Phase::Warming }

@@ -103,6 +103,23 @@ fn with_a_second_project_for_indexes_the_tag_is_there_at_about_35_s() {
     assert!((30..42).contains(&model.second(model.now)), "{}", model.second(model.now));
 }
 
+#[rstest]
+#[case::blobs_at_once(1, 42)]
+#[case::blobs_just_after_a_look(40, 120)]
+fn an_index_is_read_so_that_a_busy_harbor_has_recorded_its_children_at_the_first_look(
+    #[case] blobs_take: u64,
+    #[case] tagged_before: u64,
+) {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"])
+        .with_blobs_of(seconds(blobs_take))
+        .that_records_within(seconds(2));
+    let mut image = wanted(&model);
+    let project = Project { complete_index: true, resolves_through: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
+    assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+    assert!(model.second(model.now) < tagged_before, "{}", model.second(model.now));
+}
+
 #[test]
 fn an_image_slower_than_the_index_deadline_gets_its_tag_through_a_second_project() {
     let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(490));

@@ -30,6 +30,8 @@ pub(in crate::image) struct Model {
     blobs: BTreeMap<Digest, Vec<Blob>>,
     copy_takes: Duration,
     restart: Option<Timestamp>,
+    /// What Harbor needs to write a manifest down after the look that found its blobs.
+    recording_takes: Duration,
     local: BTreeMap<Digest, Timestamp>,
     transfers: BTreeMap<Digest, usize>,
     read: BTreeMap<Digest, Vec<Timestamp>>,
@@ -78,6 +80,7 @@ impl Model {
             blobs: BTreeMap::new(),
             copy_takes: Duration::from_secs(1),
             restart: None,
+            recording_takes: Duration::ZERO,
             local: BTreeMap::new(),
             transfers: BTreeMap::new(),
             read: BTreeMap::new(),
@@ -106,6 +109,11 @@ impl Model {
     }
 
     /// Harbor's goroutines are gone; what it has stored stays.
+    pub(in crate::image) fn that_records_within(mut self, recording_takes: Duration) -> Self {
+        self.recording_takes = recording_takes;
+        self
+    }
+
     pub(in crate::image) fn restarts_at(&mut self, at: Timestamp) {
         self.restart = Some(at);
     }
@@ -335,6 +343,7 @@ impl Model {
         (1..=10u32)
             .map(|n| read + Duration::from_secs(20) * n)
             .find(|look| self.lives(read, *look) && blobs.iter().all(|blob| self.blob_is_local(blob.digest, *look)))
+            .map(|look| look + self.recording_takes)
     }
 
     fn redis_has_index(&self) -> bool {
