@@ -281,6 +281,12 @@ class Promises(Case):
         self.assertEqual(server["insecureSources"], ["harbor-warmer.kubewarden.svc:8443"])
         self.assertNotIn("sourceAuthorities", server)
 
+    def test_a_pod_that_cannot_start_is_replaced_by_a_rollback(self):
+        # With OrderedReady, the StatefulSet would wait for it to become ready first.
+        for name in value_sets(lambda name: has(rendered(name), "StatefulSet")):
+            with self.subTest(values=name):
+                self.assertEqual(find(rendered(name), "StatefulSet")["spec"]["podManagementPolicy"], "Parallel")
+
     def test_an_empty_dir_takes_the_place_of_the_claim(self):
         values = changed("existing-policy-server", warmer__persistence={"enabled": False})
         spec = find(documents(chart.render(values)), "StatefulSet")["spec"]
