@@ -113,7 +113,12 @@ impl Outcome {
                     && said.root.is_some_and(|root| root.to_string() == *image.digest)
             });
             match claim {
-                None => self.failures.push(format!("the warmer does not know {}", name_of(one))),
+                None => {
+                    let known = said.iter().filter(|said| said.place.repository.as_str() == image.repository);
+                    let known: Vec<_> = known.map(in_short).collect();
+                    let known = known.join("; ");
+                    self.failures.push(format!("the warmer does not know {}; it knows {known}", name_of(one)));
+                }
                 Some(said) if said.phase >= Phase::Warm && said.phase != Phase::Failed => {
                     if !missing_from(harbor, one).is_empty() {
                         self.failures.push(format!("the warmer says that {} is {:?}", name_of(one), said.phase));
@@ -196,6 +201,15 @@ pub fn ratio(bytes: u64, needed: u64) -> f64 {
 /// In millions.
 pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
+}
+
+/// What the warmer says of an image.
+fn in_short(said: &ImageSummary) -> String {
+    let ImageSummary { id, phase, tags, root, last_asked, reason, .. } = said;
+    let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+    let root = root.map(|root| root.to_string()).unwrap_or_default();
+    let reason = reason.as_deref().unwrap_or_default();
+    format!("{id} {} {root:.15} {phase:?}, asked for last at {last_asked} {reason}", tags.join(","))
 }
 
 fn name_of(one: &Owed) -> String {
