@@ -45,7 +45,8 @@ async fn play(scale: Scale, time: Time, told: impl Fn(String) + Send + Sync) -> 
         counts: Counts::default(),
         admissions: TaskTracker::new(),
         admitted: Arc::default(),
-        http: reqwest::Client::builder().no_proxy().build()?,
+        // As a policy server, a connection for each request: one that is kept may be closed just when it is used again.
+        http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?,
         started: Instant::now(),
     };
     for (at, event) in std::mem::take(&mut play.script.events) {

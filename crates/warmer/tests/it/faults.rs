@@ -547,23 +547,41 @@ async fn nothing_is_stored_in_the_project_that_indexes_are_read_through() {
     assert_eq!(read_there.count(), 0, "Harbor would fetch all of it into that project after 200 s");
 }
 
-/// Harbor answers for a tag that it has recorded out of its own storage when the upstream doesn't answer: for an index
-/// with the digest of its own copy of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_recorded_tag_whose_upstream_does_not_answer_is_looked_up_when_it_does() {
+/// A site that looks a tag up as often as it is announced, with an image whose tag is recorded.
+async fn recorded() -> (Site, PushedImage, String) {
     let tune = |config: &mut Config| config.queue.recheck_after = Duration::ZERO;
     let options = Options { front: "cacheFor: 0ms".to_owned(), ..options(tune) };
     let site = Site::with(harbor(), Options { project: "completeIndex: true".to_owned(), ..options }).await;
     let image = push(&site);
     let id = announce(&site).await;
     site.wait_for(&id, |view| view.summary.phase == Phase::Tagged).await;
+    (site, image, id)
+}
 
+async fn roots(site: &Site) -> Vec<String> {
+    site.list().await.images.into_iter().filter_map(|image| image.root).map(|root| root.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_fails_at_each_other_request_does_not_pass_harbors_copy_off_as_the_image() {
+    let (site, image, _) = recorded().await;
+    let fault = UpstreamFault::new(UpstreamEffect::Disconnect).on(UpstreamRequest::ManifestHead).matching("1.0");
+    site.harbor.upstream().fail_next(fault.times(2));
+    let again = announce(&site).await;
+    site.wait_for(&again, |view| view.summary.phase >= Phase::Warm).await;
+    assert_eq!(roots(&site).await, [image.digest.to_string()]);
+}
+
+/// Harbor answers for a tag that it has recorded out of its own storage when the upstream doesn't answer: for an index
+/// with the digest of its own copy of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_tag_whose_upstream_does_not_answer_is_looked_up_when_it_does() {
+    let (site, image, id) = recorded().await;
     site.harbor.upstream().set_down(true);
     let requests = site.harbor.upstream_stats().manifest_heads;
     announce(&site).await;
     until(&site, |harbor| harbor.upstream_stats().manifest_heads > requests + 1).await;
     site.harbor.upstream().set_down(false);
     site.wait_for(&id, |view| view.summary.phase == Phase::Tagged).await;
-    let images: Vec<_> = site.list().await.images.into_iter().filter_map(|image| image.root).collect();
-    assert_eq!(images.iter().map(ToString::to_string).collect::<Vec<_>>(), [image.digest.to_string()]);
+    assert_eq!(roots(&site).await, [image.digest.to_string()]);
 }
