@@ -29,7 +29,8 @@ pub(crate) async fn look_up(
         match client.probe(place).await? {
             // It may have failed a moment ago and answer now. What is missing, or in storage under the upstream's own
             // digest, is answered in the same way again.
-            Upstream::Answers => head = head_again(client, place, reference).await,
+            Upstream::Answers if head.is_ok() => head = head_past_storage(client, place, reference).await,
+            Upstream::Answers => head = client.head_manifest(place, reference).await,
             Upstream::Silent => return Err(HarborError::UpstreamSilent),
         }
     }
@@ -42,9 +43,13 @@ pub(crate) async fn look_up(
     }
 }
 
-/// Twice at once, which takes no longer than once: an upstream that fails now and then may do so in the one request and
-/// not in the other. The upstream's own answer goes before one out of storage.
-async fn head_again(client: &Client, place: &Repository, reference: &TagOrDigest) -> Result<ManifestHead, HarborError> {
+/// A HEAD of what was answered out of storage, twice at once, which takes no longer than once: an upstream that fails now
+/// and then may do so in the one request and not in the other. Its own answer goes before one out of storage.
+async fn head_past_storage(
+    client: &Client,
+    place: &Repository,
+    reference: &TagOrDigest,
+) -> Result<ManifestHead, HarborError> {
     let (one, other) = tokio::join!(client.head_manifest(place, reference), client.head_manifest(place, reference));
     if matches!(&other, Ok(head) if !head.from_storage) { other } else { one }
 }
