@@ -9,6 +9,7 @@
 //! what was observed.
 
 mod diagnosis;
+mod index;
 mod milestones;
 mod next;
 mod observe;
