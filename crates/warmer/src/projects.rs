@@ -93,13 +93,22 @@ impl Projects {
         }
     }
 
-    /// Takes in what an answer means for the project of `place`. Returns what the project is paused for after that.
-    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) -> Vec<Cause> {
+    /// Takes in what an answer means for the project of `place`.
+    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) {
         let key = (place.harbor.clone(), place.project.clone());
-        let Some(Entry { learned, .. }) = self.projects.get(&key) else { return Vec::new() };
-        let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.health.observe(bearing, place.repository.as_str(), now);
-        learned.health.causes().map(|(cause, _)| cause).collect()
+        if let Some(Entry { learned, .. }) = self.projects.get(&key) {
+            let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.health.observe(bearing, place.repository.as_str(), now);
+        }
+    }
+
+    /// Whether the project of `place` is paused for this.
+    pub(crate) fn is_paused_for(&self, place: &HarborImage, cause: Cause) -> bool {
+        let entry = self.projects.get(&(place.harbor.clone(), place.project.clone()));
+        entry.is_some_and(|Entry { learned, .. }| {
+            let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.health.causes().any(|(paused_for, _)| paused_for == cause)
+        })
     }
 
     /// Takes in how often the retention rules of a project want its images pulled; none where they don't say. Whether

@@ -443,10 +443,10 @@ impl Workshop {
 async fn told_apart(client: &Client, here: &Repository, error: HarborError, step: &Step) -> HarborError {
     let of_a_blob = matches!(step, Step::TouchBlob { .. } | Step::DrainBlob { .. });
     let is_ambiguous = of_a_blob && matches!(error, HarborError::ServerError { status: 500, .. });
-    match is_ambiguous {
-        true if matches!(client.probe(here).await, Ok(Upstream::Silent)) => HarborError::UpstreamSilent,
-        _ => error,
+    if is_ambiguous && matches!(client.probe(here).await, Ok(Upstream::Silent)) {
+        return HarborError::UpstreamSilent;
     }
+    error
 }
 
 /// A permit learns from a failed request before the failure is passed on.

@@ -91,9 +91,9 @@ impl Workshop {
         let (counts, bearing) = judge(error);
         let Some(bearing) = bearing else { return counts };
         let is_silence = matches!(bearing, Bearing::Silent(_));
-        let causes = self.projects.observe(place, bearing, now);
+        self.projects.observe(place, bearing, now);
         // Once it is no single repository that meets silence, none of them is at fault.
-        if is_silence && causes.contains(&Cause::Silent) { Counts::Held } else { counts }
+        if is_silence && self.projects.is_paused_for(place, Cause::Silent) { Counts::Held } else { counts }
     }
 
     /// Tells the project that a blob arrived in its storage.

@@ -11,7 +11,7 @@ use crate::config::docker_config::credentials_for;
 
 /// What to write; also said where they are missing.
 pub(super) const ADVICE: &str = "write `username` with `passwordFile` or `passwordEnv`, or `dockerConfigFile`, or \
-                                 `anonymous` alone for public projects";
+                                 `credentials: anonymous` for public projects";
 
 /// The word that stands in the place of a map.
 const ANONYMOUS: &str = "anonymous";

@@ -261,7 +261,12 @@ fn top(lines: &str) -> String {
     "harbors.main.stallTimout",
     "did you mean `stallTimeout`?"
 )]
-#[case::no_credentials(credentials(""), 2, "harbors.main.credentials", "or `anonymous` alone for public projects")]
+#[case::no_credentials(
+    credentials(""),
+    2,
+    "harbors.main.credentials",
+    "or `credentials: anonymous` for public projects"
+)]
 #[case::credentials_are_a_secret(
     credentials("credentials: swordfish"),
     4,
