@@ -33,7 +33,7 @@ if can_link_statically; then
     warmer=$target_dir/dist/harbor-warmer-$architecture
 else
     linkage="dynamic (no musl-gcc here)"
-    build --profile warmer -p harbor-warmer
+    build --profile warmer -p harbor-warmer-cli
     warmer=$target_dir/warmer/harbor-warmer
 fi
 build --release -p harbor-warmer-policy --target wasm32-wasip1

@@ -38,5 +38,5 @@ fi
 export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/src \
 -Clinker=rust-lld -Clink-arg=--pack-dyn-relocs=relr"
 mkdir -p "$output"
-(cd "$root" && cargo "$build" --locked --profile warmer --package harbor-warmer --bin harbor-warmer --target "$target")
+(cd "$root" && cargo "$build" --locked --profile warmer --package harbor-warmer-cli --bin harbor-warmer --target "$target")
 install -m 755 "$target_dir/$target/warmer/harbor-warmer" "$output/harbor-warmer-$1"

@@ -143,7 +143,7 @@ scripts/require.sh wasm-target
 # A person who waits sees what is compiled; a log needs no more than what goes wrong.
 [ -t 2 ] || export CARGO_TERM_QUIET=true
 scripts/build-policy.sh "$directory/policy.wasm"
-cargo build --locked --bins -p harbor-warmer -p harbor-warmer-policy-host -p harbor-warmer-simulator
+cargo build --locked --bins -p harbor-warmer-cli -p harbor-warmer-policy-host -p harbor-warmer-simulator
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 programs=$target/debug
 wasm=$directory/policy.wasm

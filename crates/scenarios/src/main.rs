@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use futures_util::FutureExt;
-use harbor_warmer::harbor::install_crypto_provider;
+use harbor_warmer_harbor::install_crypto_provider;
 use harbor_warmer_scenarios::{
     Credentials, LookAtTarget, Scenario, Site, SiteOptions, Target, Upstream, Verdict, print, run_all, scenarios,
 };

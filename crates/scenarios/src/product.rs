@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use harbor_warmer::view::Phase;
+use harbor_warmer_core::view::Phase;
 
 use crate::content::Shape;
 use crate::expectation::{Row, When};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use harbor_warmer::view::Phase;
+use harbor_warmer_core::view::Phase;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use harbor_warmer::view::{ImageView, Phase};
+use harbor_warmer_core::view::{ImageView, Phase};
 
 use crate::content::Shape;
 use crate::expectation::{Row, When};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use harbor_warmer::view::{ImageView, Phase};
+use harbor_warmer_core::view::{ImageView, Phase};
 use serde_json::Value;
 
 use crate::content::{Image, Shape};

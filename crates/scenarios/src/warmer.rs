@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use harbor_warmer::Service;
 use harbor_warmer::config::document;
-use harbor_warmer::harbor::install_crypto_provider;
-use harbor_warmer::view::{ImageView, Phase};
+use harbor_warmer_core::view::{ImageView, Phase};
+use harbor_warmer_harbor::install_crypto_provider;
 use harbor_warmer_protocol::{HandOff, HarborImage, Platforms, Receipt, Subject, TargetName};
 use serde_json::json;
 use tempfile::TempDir;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use harbor_warmer::view::{ImageSummary, Phase};
+use harbor_warmer_core::view::{ImageSummary, Phase};
 use harbor_warmer_simulator::{Simulator, UpstreamStats};
 
 use crate::ledger::{Ledger, Owed, Published};

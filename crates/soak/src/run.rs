@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use harbor_warmer::view::{ImageList, ImageSummary};
+use harbor_warmer_core::view::{ImageList, ImageSummary};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 

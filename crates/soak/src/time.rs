@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use harbor_warmer::clock::{self, Timestamp};
-use harbor_warmer::store::Store;
+use harbor_warmer::clock;
+use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_simulator::Traffic;
+use harbor_warmer_store::Store;
 use tokio::time::Instant;
 
 /// The simulation begins on 2026-01-05, a Monday, at midnight.

@@ -6,7 +6,6 @@
 mod body;
 mod error;
 mod images;
-pub(crate) mod mapping;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -29,12 +28,12 @@ pub use error::ErrorBody;
 
 use crate::admin::error::ApiError;
 use crate::config::Config;
-use crate::connections::{Limits, Port};
+use crate::http::server::{Limits, Port};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::plan::Planner;
 use crate::registry_port::Listening;
-use crate::store::Store;
+use harbor_warmer_store::Store;
 
 /// Probes, one or two Prometheus servers and some people.
 const LIMITS: Limits = Limits { max_connections: 128, client_timeout: Duration::from_secs(30) };

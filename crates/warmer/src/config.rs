@@ -3,7 +3,6 @@
 //! [`document`] reads the YAML file and tells every mistake in it at once; nothing else constructs these types outside
 //! of tests.
 
-pub mod docker_config;
 pub mod document;
 mod yaml;
 
@@ -13,6 +12,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harbor_warmer_core::project::{Project as Terms, Transfer};
+use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timers::Timers;
+use harbor_warmer_harbor::{Credentials, OwnPolicy, Secret};
 use harbor_warmer_protocol::{HarborName, Platforms, ProjectName, TargetName};
 pub use harbor_warmer_settings::{DurationError, duration_text, parse_duration};
 use harbor_warmer_workload::RuleSet;
@@ -75,15 +78,6 @@ pub struct ClusterCredential {
     pub password: Secret,
 }
 
-/// Where a secret stands. A file is read again when it changes.
-#[derive(Clone, Debug)]
-pub enum Secret {
-    /// A file that holds the secret and perhaps a final line break.
-    File(PathBuf),
-    /// The name of an environment variable, read at the start.
-    Environment(String),
-}
-
 /// The admin port.
 #[derive(Clone, Debug)]
 pub struct AdminPort {
@@ -124,51 +118,14 @@ pub struct Queue {
 /// One Harbor.
 #[derive(Clone, Debug)]
 pub struct Harbor {
-    /// What speaks there.
-    pub kind: HarborKind,
-    /// Its address, `https://host[:port]`; no path.
-    pub url: reqwest::Url,
-    /// How the warmer proves who it is.
-    pub credentials: Credentials,
-    /// A PEM file of certificate authorities to trust besides the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Accept any certificate.
-    pub insecure_skip_verify: bool,
+    /// What its client has to know.
+    pub options: harbor_warmer_harbor::Options,
     /// The proxy-cache projects that may be warmed.
     pub projects: BTreeMap<ProjectName, Project>,
     /// Requests for content under way at once: the first guess, and the bound that it may grow to.
     pub concurrency: Concurrency,
-    /// A transfer that brings no byte for this long is given up.
-    pub stall_timeout: Duration,
-    /// Any other request is given up after this.
-    pub request_timeout: Duration,
     /// Factor on Harbor's own waiting times. 1 for every real Harbor; less for a simulated one.
     pub time_scale: f64,
-}
-
-/// What speaks at a [`Harbor`]'s address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HarborKind {
-    /// Harbor: artifacts and tags can be verified by its API.
-    Harbor,
-    /// A CNCF Distribution registry as pull-through cache: there is no project and no record of tags.
-    Distribution,
-}
-
-/// How the warmer proves who it is.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// Not at all: public projects, by the anonymous token flow.
-    Anonymous,
-    /// A robot or user.
-    Basic {
-        /// Name, such as `robot$proxy+warmer`.
-        username: String,
-        /// Secret.
-        password: Secret,
-    },
-    /// A `.dockerconfigjson` file; the entry of the Harbor's host is used.
-    DockerConfig(PathBuf),
 }
 
 /// One proxy-cache project.
@@ -213,15 +170,6 @@ impl KeepWarm {
     }
 }
 
-/// How blobs are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transfer {
-    /// Read until the transfer has begun, then close: Harbor goes on copying by itself.
-    Touch,
-    /// Read everything and check the digest: for caches that stop when their client does.
-    Drain,
-}
-
 /// Bounds of the adaptive concurrency of one Harbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Concurrency {
@@ -254,17 +202,35 @@ pub enum Replication {
     },
 }
 
-/// A replication policy that is the warmer's alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnPolicy {
-    /// Its name in Harbor. Created where there is none.
-    pub name: String,
-    /// The name of Harbor's registry endpoint that it copies to; needed where the policy is to be created.
-    pub registry: Option<String>,
-    /// The namespace at the target; with none the target's repository is `<project>/<repository>`.
-    pub dest_namespace: Option<String>,
-    /// How many leading parts of the path the namespace replaces; none leaves it to Harbor (all but the last).
-    pub dest_namespace_replace_count: Option<i8>,
+impl Config {
+    /// The projects that may be warmed, all of them open.
+    pub fn projects(&self) -> Projects {
+        let terms = self.harbors.iter().flat_map(|(harbor_name, harbor)| {
+            let targets: Vec<_> = self
+                .targets
+                .iter()
+                .filter(|(_, target)| target.harbor == *harbor_name)
+                .map(|(name, _)| name.clone())
+                .collect();
+            harbor.projects.iter().map(move |(project_name, project)| {
+                let terms = Terms {
+                    kind: harbor.options.kind,
+                    transfer: project.transfer,
+                    complete_index: project.complete_index,
+                    resolves_through: project.resolve_through.is_some(),
+                    skips_untagged: !project.warm_untagged,
+                    timers: Timers::scaled_by(harbor.time_scale),
+                    give_up_after: self.queue.give_up_after,
+                    targets: targets.clone(),
+                    keep_warm_every: project.keep_warm.every(),
+                    pause: None,
+                    strained: false,
+                };
+                (harbor_name.clone(), project_name.clone(), terms)
+            })
+        });
+        Projects::new(terms)
+    }
 }
 
 /// One mistake in the document.

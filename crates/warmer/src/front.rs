@@ -6,14 +6,12 @@
 //! background, once for all who ask, and what it finds is known to the next (`knowledge`).
 //!
 //! Reading a manifest starts deadlines in Harbor, so it is deferred, too, while more images stand in line there than
-//! could keep one ([`crate::backlog`]).
+//! could keep one ([`crate::places::backlog`]).
 //!
 //! Deferring loses nothing. The image was announced before any look-up, and the warmer resolves it by itself.
 
 mod budget;
-mod condition;
-mod knowledge;
-mod relay;
+mod circuit_breaker;
 #[cfg(test)]
 mod tests;
 
@@ -27,20 +25,20 @@ use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, Tag, TagOrDi
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use budget::Payer;
-pub(crate) use knowledge::is_manifest;
-pub(crate) use relay::RelayError;
+pub(crate) use budget::Payer;
 
-use crate::backlog::{Backlogs, Stand};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::config;
 use crate::front::budget::{Budgets, Rules};
-use crate::front::condition::{Conditions, Manner, Passage};
-use crate::front::knowledge::{Knowledge, Seen};
-use crate::front::relay::Relay;
-use crate::harbor::{AnswerClass, Harbors, ManifestBody, ManifestHead, NotAllowed};
+use crate::front::circuit_breaker::{Conditions, Manner, Passage};
+use crate::harbors::{Harbors, NotAllowed};
+use crate::manifests::cache::{Knowledge, Seen};
+use crate::manifests::relay::{Relay, RelayError};
 use crate::metrics::{FrontOutcome, Metrics};
-use crate::store::Store;
+use crate::places::backlog::{Backlogs, Stand};
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_harbor::{AnswerClass, ManifestBody, ManifestHead};
+use harbor_warmer_store::Store;
 
 /// Relays under way at once, those that nobody waits for any more included. A policy server asks for one after the
 /// other, so only a crowd of clients without credentials comes near it.
@@ -359,8 +357,8 @@ impl Front {
 
     /// Whether what stands before an image that comes now leaves the time to keep a deadline of Harbor's.
     fn leaves_time(&self, image: &HarborImage, now: Timestamp) -> bool {
-        let client = self.harbors.get(image);
-        client.is_ok_and(|client| self.backlogs.leaves_time(client.name(), client.limiter(), now))
+        let harbor = self.harbors.get(image);
+        harbor.is_ok_and(|harbor| self.backlogs.leaves_time(harbor.client.name(), &harbor.limiter, now))
     }
 
     /// What is read for a policy has begun like what a worker reads: those who come after it count it.
@@ -372,7 +370,8 @@ impl Front {
     }
 
     fn relay(&self, image: &HarborImage) -> Result<Relay, NotAllowed> {
-        let (client, project) = self.harbors.entry(image)?;
+        let (harbor, project) = self.harbors.entry(image)?;
+        let client = &harbor.client;
         Ok(Relay {
             client: client.clone(),
             project: project.clone(),

@@ -1,16 +1,18 @@
 //! Where hand-offs come in, from policies and from the command line: allowed or refused, written down, answered.
 
+mod targets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, HandOff, ImageState};
 
-use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::harbor::Harbors;
+use crate::harbors::Harbors;
+use crate::intake::targets::Targets;
 use crate::metrics::Metrics;
-use crate::store::{HandedOff, Store, StoreError};
-use crate::targets::Targets;
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_store::{HandedOff, Store, StoreError};
 
 /// A hand-off that isn't on the disk by then is answered with an error. A policy server can't interrupt a call, and has
 /// 1 s in the worst case; what is written later is no loss.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use harbor_warmer_harbor::Counters;
 use harbor_warmer_protocol::{HarborName, ProjectName, TargetName};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -11,9 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::front::Deferral;
-use crate::image::{BlockedBy, DeadReason};
-use crate::project::Cause;
-use crate::view::Phase;
+use harbor_warmer_core::image::{BlockedBy, DeadReason};
+use harbor_warmer_core::project::Cause;
+use harbor_warmer_core::view::Phase;
 
 /// Every metric of the service. Cheap to share behind an `Arc`.
 pub struct Metrics {
@@ -325,16 +326,6 @@ impl Metrics {
         self.blobs.get_or_create(&BlobLabels { outcome }).inc();
     }
 
-    /// Bytes of a blob came in.
-    pub fn blob_bytes(&self, bytes: u64) {
-        self.blob_read_bytes.inc_by(bytes);
-    }
-
-    /// Harbor answered; `class` is one of a small fixed set.
-    pub fn harbor_answered(&self, harbor: &HarborName, class: &'static str) {
-        self.harbor_answers.get_or_create(&AnswerLabels { harbor: harbor.to_string(), class }).inc();
-    }
-
     /// The concurrency allowed towards a Harbor changed.
     pub fn concurrency(&self, harbor: &HarborName, allowed: usize) {
         let labels = HarborLabels { harbor: harbor.to_string() };
@@ -462,6 +453,16 @@ impl Metrics {
         // Writing to a String can't fail.
         text::encode(&mut out, &self.registry).expect("a String takes any text");
         out
+    }
+}
+
+impl Counters for Metrics {
+    fn answered(&self, harbor: &HarborName, class: &'static str) {
+        self.harbor_answers.get_or_create(&AnswerLabels { harbor: harbor.to_string(), class }).inc();
+    }
+
+    fn blob_bytes(&self, bytes: u64) {
+        self.blob_read_bytes.inc_by(bytes);
     }
 }
 

@@ -10,127 +10,27 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, TagOrDigest, TargetName};
-use serde::{Deserialize, Serialize};
 
-use crate::admin::mapping;
 use crate::clock;
-use crate::config::{Config, HarborKind, Project};
+use crate::config::{Config, Project};
 use crate::front::Front;
-use crate::harbor::{Client, Harbors, Repository};
-use crate::image::{Blob, Child};
-use crate::manifest::Manifest;
-use crate::store::Store;
+use crate::hand_off_by_rule;
+use crate::harbors::Harbors;
+use crate::manifests::cache::is_manifest;
+use harbor_warmer_core::image::{Blob, Child};
+use harbor_warmer_core::manifest::Manifest;
+use harbor_warmer_core::project::HarborKind;
+use harbor_warmer_core::view::plan::{
+    PlanBlob, PlanEntry, PlanReplication, PlanRequest, PlanResponse, PlanState, bytes_of,
+};
+use harbor_warmer_harbor::{Client, Repository};
+use harbor_warmer_store::Store;
 
 /// Images looked at at once.
 const IMAGES_AT_ONCE: usize = 4;
 
 /// HEADs of one image at once.
 const HEADS_AT_ONCE: usize = 8;
-
-/// `POST /api/v1/plan`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlanRequest {
-    /// Image references as a workload would write them.
-    pub images: Vec<String>,
-    /// Read platform manifests that Harbor hasn't recorded, to learn of their blobs. Harbor then fetches the image by
-    /// itself some minutes later.
-    #[serde(default)]
-    pub read_manifests: bool,
-}
-
-/// The answer, an entry an image, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanResponse {
-    /// The images.
-    pub images: Vec<PlanEntry>,
-    /// Blobs missing in all, each once for each repository: Harbor keeps them so.
-    pub blobs_missing: usize,
-    /// Their bytes.
-    pub bytes_missing: u64,
-    /// Bytes of all platforms of the images that are replicated, as far as known, each blob once for each repository.
-    #[serde(default)]
-    pub bytes_replicated: u64,
-    /// Those of them that Harbor lacks, and fetches for the replication.
-    #[serde(default)]
-    pub bytes_replicated_missing: u64,
-}
-
-/// What warming one image would bring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanEntry {
-    /// The reference as it was given.
-    pub image: String,
-    /// Where it would be in Harbor, `harbor/project/repository`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    /// The digest that its tag has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<Digest>,
-    /// How much is there.
-    pub state: PlanState,
-    /// Why it is refused or unknown; a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Its blobs for the wanted platforms, as far as known.
-    pub blobs: Vec<PlanBlob>,
-    /// Bytes of all of them.
-    pub bytes_total: u64,
-    /// Bytes of the missing ones.
-    pub bytes_missing: u64,
-    /// What its replication copies; none without a target.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replication: Option<PlanReplication>,
-}
-
-/// What a replication copies. Harbor replicates a tag with its whole index: every platform and attestation, whatever
-/// the workload runs on, and fetches from its upstream what it lacks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanReplication {
-    /// Where to.
-    pub target: TargetName,
-    /// How many manifests the tag has, attestations too; 0 where its index could not be read.
-    pub manifests: usize,
-    /// How many of them could not be read without having Harbor fetch them: their bytes are in no sum.
-    pub manifests_unknown: usize,
-    /// Bytes of all blobs.
-    pub bytes_total: u64,
-    /// Bytes of those that Harbor lacks.
-    pub bytes_missing: u64,
-    /// The blobs, to be counted once where images share them.
-    #[serde(skip)]
-    blobs: Vec<PlanBlob>,
-}
-
-/// How much of an image Harbor has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PlanState {
-    /// Every blob.
-    Complete,
-    /// Not every blob.
-    Missing,
-    /// Can't be told without having Harbor fetch it.
-    Unknown,
-    /// It would not be warmed at all.
-    Refused,
-}
-
-/// One blob.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanBlob {
-    /// Its digest.
-    pub digest: Digest,
-    /// Bytes, as the manifest says.
-    pub size_bytes: u64,
-    /// Whether Harbor has it in this repository; none where it can't be asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<bool>,
-}
 
 /// What answers `plan`.
 pub struct Planner {
@@ -184,16 +84,16 @@ impl Planner {
     }
 
     async fn plan_one(&self, image: &str, read_manifests: bool) -> PlanEntry {
-        let hand_off = match mapping::hand_off(&self.config.rules, &self.config.platforms, image) {
+        let hand_off = match hand_off_by_rule::hand_off(&self.config.rules, &self.config.platforms, image) {
             Ok(hand_off) => hand_off,
             Err(reason) => return PlanEntry::without_blobs(image, PlanState::Refused, reason),
         };
-        let (client, project) = match self.harbors.entry(&hand_off.image) {
+        let (harbor, project) = match self.harbors.entry(&hand_off.image) {
             Ok(entry) => entry,
             Err(error) => return PlanEntry::without_blobs(image, PlanState::Refused, error.to_string()),
         };
         let place = Repository::from(&hand_off.image);
-        let asked = Asked { image: &hand_off.image, place, client, project, read_manifests };
+        let asked = Asked { image: &hand_off.image, place, client: &harbor.client, project, read_manifests };
         let mut entry = match self.content(&asked, &hand_off).await {
             Ok(content) => asked.ask_for(image, content).await,
             Err(reason) => PlanEntry::without_blobs(image, PlanState::Unknown, reason),
@@ -293,7 +193,7 @@ impl Planner {
         if let Some((bytes, _, _)) = self.front.known_manifest(asked.image, digest, now) {
             return Ok(Some(bytes));
         }
-        let is_index = media_type.is_some_and(|media_type| !crate::front::is_manifest(media_type));
+        let is_index = media_type.is_some_and(|media_type| !is_manifest(media_type));
         if let Some(second) = asked.project.resolve_through.as_ref().filter(|_| is_index) {
             let image = HarborImage { project: second.clone(), ..asked.image.clone() };
             if let Some((bytes, _, _)) = self.front.known_manifest(&image, digest, now) {
@@ -380,46 +280,6 @@ impl Asked<'_> {
             }
         });
         PlanEntry { replication, ..PlanEntry::with_blobs(image, content.root, chosen(&content.blobs), reason) }
-    }
-}
-
-/// Bytes of all, or of those that Harbor lacks.
-fn bytes_of(blobs: &[PlanBlob], missing_only: bool) -> u64 {
-    blobs.iter().filter(|blob| !missing_only || blob.local == Some(false)).map(|blob| blob.size_bytes).sum()
-}
-
-impl PlanEntry {
-    fn without_blobs(image: &str, state: PlanState, reason: String) -> Self {
-        Self {
-            image: image.to_owned(),
-            place: None,
-            root: None,
-            state,
-            reason: Some(reason),
-            blobs: Vec::new(),
-            bytes_total: 0,
-            bytes_missing: 0,
-            replication: None,
-        }
-    }
-
-    fn with_blobs(image: &str, root: Digest, blobs: Vec<PlanBlob>, unknown: Option<String>) -> Self {
-        let state = match &unknown {
-            Some(_) => PlanState::Unknown,
-            None if blobs.iter().all(|blob| blob.local == Some(true)) => PlanState::Complete,
-            None => PlanState::Missing,
-        };
-        Self {
-            image: image.to_owned(),
-            place: None,
-            root: Some(root),
-            state,
-            reason: unknown,
-            bytes_total: bytes_of(&blobs, false),
-            bytes_missing: bytes_of(&blobs, true),
-            blobs,
-            replication: None,
-        }
     }
 }
 

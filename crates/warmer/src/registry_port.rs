@@ -8,6 +8,7 @@
 //! the text of an error is all but lost on its way to a person.
 
 mod answer;
+mod cluster_auth;
 mod receipts;
 #[cfg(test)]
 mod tests;
@@ -31,22 +32,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::cluster_auth::{ANONYMOUS, ClusterAuth, PasswordError};
 use crate::config;
-use crate::connections::{Limits, Port};
 use crate::front::{Front, FrontError, Payer};
+use crate::http::server::{Limits, Port};
+use crate::http::tls::{ServerCertificate, TlsError};
 use crate::intake::{Intake, IntakeError, Outcome};
 use crate::metrics::Metrics;
 use crate::registry_port::answer::{Answer, Code};
+use crate::registry_port::cluster_auth::{ANONYMOUS, ClusterAuth, PasswordError};
 use crate::registry_port::receipts::Receipts;
-use crate::tls::{ServerCertificate, TlsError};
 
 /// How often certificate and passwords are looked at. The kubelet itself takes up to a minute to update a mounted
 /// secret.
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
 /// The port before it serves.
-pub struct RegistryPort {
+pub(crate) struct RegistryPort {
     port: Port,
     secrets: Arc<Secrets>,
     registry: Arc<Registry>,
@@ -56,7 +57,7 @@ pub struct RegistryPort {
 
 /// Why the port can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryPortError {
+pub(crate) enum RegistryPortError {
     /// A password can't be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -118,7 +119,7 @@ impl RegistryPort {
     ///
     /// # Errors
     /// One of them can't be used.
-    pub fn new(
+    pub(crate) fn new(
         config: &config::RegistryPort,
         intake: Arc<Intake>,
         front: Arc<Front>,
@@ -138,12 +139,12 @@ impl RegistryPort {
     }
 
     /// Whether it takes connections, also once it serves.
-    pub fn listening(&self) -> Listening {
+    pub(crate) fn listening(&self) -> Listening {
         self.listening.clone()
     }
 
     /// Serves until the shutdown, and lets requests under way end.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let reloading = tokio::spawn(reload(Arc::clone(&self.secrets), self.reload_every, shutdown.clone()));
         let service_for = |peer| {
             let (registry, secrets) = (Arc::clone(&self.registry), Arc::clone(&self.secrets));

@@ -10,22 +10,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
-use crate::backlog::Backlogs;
+use crate::clock;
 use crate::config::Config;
-use crate::copies::Copies;
 use crate::front::Front;
-use crate::harbor::Harbors;
+use crate::harbors::Harbors;
 use crate::intake::Intake;
+use crate::maintenance::survey::Survey;
+use crate::maintenance::upkeep::Upkeep;
 use crate::metrics::Metrics;
+use crate::places::backlog::Backlogs;
+use crate::places::copies::Copies;
+use crate::places::transfers::Transfers;
 use crate::plan::Planner;
-use crate::projects::Projects;
 use crate::registry_port::RegistryPort;
-use crate::replicator::Replicators;
-use crate::store::Store;
-use crate::survey::Survey;
-use crate::transfers::Transfers;
-use crate::upkeep::Upkeep;
+use crate::replication::replicator::Replicators;
 use crate::worker::Workshop;
+use harbor_warmer_store::Store;
 
 /// A running service.
 pub struct Service {
@@ -60,7 +60,7 @@ impl Service {
     pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
-        let projects = Arc::new(Projects::new(&config));
+        let projects = Arc::new(config.projects());
         let harbors = Harbors::new(&config, &metrics).map_err(|(harbor, error)| {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
@@ -68,7 +68,7 @@ impl Service {
         let replicators = Replicators::new(&config, &harbors).map_err(|(harbor, error)| {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
-        let store = Store::open(&config.data_dir, &config.queue, Arc::clone(&projects))?;
+        let store = Store::open(&config.data_dir, config.queue.recheck_after, Arc::clone(&projects), clock::now())?;
         let backlogs = Arc::new(Backlogs::new(&config));
         let front =
             Front::new(&config.front, Arc::clone(&harbors), Arc::clone(&backlogs), store.clone(), Arc::clone(&metrics));

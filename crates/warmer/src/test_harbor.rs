@@ -15,14 +15,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::backlog::Backlogs;
 use crate::config::{self, Config};
 use crate::front::Front;
-use crate::harbor::Harbors;
+use crate::harbors::Harbors;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::projects::Projects;
-use crate::store::Store;
+use crate::places::backlog::Backlogs;
+use harbor_warmer_store::Store;
 
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -182,7 +181,9 @@ impl Behind {
         let config = Arc::new(parsed.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\nin\n{yaml}")));
         let metrics = Arc::new(Metrics::new());
         let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
-        let store = Store::open(&config.data_dir, &config.queue, Arc::new(Projects::new(&config))).unwrap();
+        let store =
+            Store::open(&config.data_dir, config.queue.recheck_after, Arc::new(config.projects()), crate::clock::now())
+                .unwrap();
         let backlogs = Arc::new(Backlogs::new(&config));
         let front =
             Front::new(&config.front, Arc::clone(&harbors), Arc::clone(&backlogs), store.clone(), Arc::clone(&metrics));

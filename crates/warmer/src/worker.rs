@@ -20,25 +20,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::announcement::{self, Resolved};
-use crate::backlog::{Backlogs, Stand};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::config;
-use crate::copies::Copies;
 use crate::front::Front;
-use crate::harbor::Harbors;
-use crate::hindrance::{Failure, Hindrance};
-use crate::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Waiting};
+use crate::harbors::Harbors;
 use crate::metrics::{Metrics, SettledAs, TimedStep};
-use crate::project::Bearing;
-use crate::projects::Projects;
-use crate::replicator::Replicators;
-use crate::store::{Lease, Leased, Settlement, Store, StoreError, Unit};
-use crate::transfers::Transfers;
+use crate::places::backlog::{Backlogs, Stand};
+use crate::places::copies::Copies;
+use crate::places::transfers::Transfers;
+use crate::replication::replicator::Replicators;
 use carry_out::Seen;
+use harbor_warmer_core::announcement::{self, Resolved};
+use harbor_warmer_core::hindrance::{Failure, Hindrance};
+use harbor_warmer_core::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Waiting};
+use harbor_warmer_core::project::Bearing;
+use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_store::{Lease, Leased, Settlement, Store, StoreError, Unit};
 
 /// What every worker works with.
-pub struct Workshop {
+pub(crate) struct Workshop {
     /// The queue.
     pub store: Store,
     /// The Harbors.
@@ -76,7 +77,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Workshop {
     /// Works until `shutdown`, then gives back what is in hand.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.queue.workers));
         let tasks = TaskTracker::new();
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(Arc::clone(&self).keep_sweeping()));
@@ -301,7 +302,7 @@ impl Workshop {
     /// How long an image has to wait for a place: in a long line it asks less often.
     fn wait_for_turn(&self, image: &Image, stand: Stand) -> Duration {
         match (stand, self.harbors.get(&image.place)) {
-            (Stand::Waits, Ok(client)) => self.backlogs.wait(client.name(), client.limiter(), clock::now()),
+            (Stand::Waits, Ok(harbor)) => self.backlogs.wait(harbor.client.name(), &harbor.limiter, clock::now()),
             (Stand::Waits | Stand::UnderWay | Stand::Gone, _) => Duration::ZERO,
         }
     }
@@ -346,9 +347,9 @@ impl Workshop {
             if reached.is_none() {
                 self.metrics.step_took(step, at.since(from).as_secs_f64());
                 if step == TimedStep::Local
-                    && let Ok(client) = self.harbors.get(place)
+                    && let Ok(harbor) = self.harbors.get(place)
                 {
-                    self.backlogs.image_done(client.name(), client.limiter());
+                    self.backlogs.image_done(harbor.client.name(), &harbor.limiter);
                 }
                 if step == TimedStep::Recorded {
                     let seconds = at.since(admitted).as_secs_f64();

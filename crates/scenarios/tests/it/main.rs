@@ -24,7 +24,7 @@ const PULL: [Right; 3] = [Right::RepositoryPull, Right::ArtifactRead, Right::Tag
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_simulated_harbor_fulfils_every_scenario() {
-    harbor_warmer::harbor::install_crypto_provider();
+    harbor_warmer_harbor::install_crypto_provider();
     let first = play(&scenarios()).await;
     let differ = |scenario: &Scenario| {
         first.iter().any(|row| row.verdict == Verdict::Differs && row.scenario == scenario.name())

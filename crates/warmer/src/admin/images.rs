@@ -10,8 +10,8 @@ use crate::admin::AdminState;
 use crate::admin::error::ApiError;
 use crate::admin::reference;
 use crate::clock;
-use crate::store::ListFilter;
-use crate::view::{ImageList, ImageView, Phase};
+use harbor_warmer_core::view::{ImageList, ImageView, Phase};
+use harbor_warmer_store::ListFilter;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AdminState, ErrorBody, serve};
 use crate::clock;
-use crate::plan::{PlanResponse, PlanState, Planner};
+use crate::plan::Planner;
 use crate::registry_port::{Listening, RegistryPort};
 use crate::test_harbor::{Behind, INDEX, MANIFEST, announcement, image, index, manifest};
-use crate::view::{ImageList, ImageView, WarmResponse};
+use harbor_warmer_core::view::plan::{PlanResponse, PlanState};
+use harbor_warmer_core::view::{ImageList, ImageView, WarmResponse};
 
 struct Served {
     behind: Behind,
@@ -53,7 +54,7 @@ impl Served {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<serde_json::Value>) -> (StatusCode, String) {
-        crate::harbor::install_crypto_provider();
+        harbor_warmer_harbor::install_crypto_provider();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.request(method, format!("http://{}{path}", self.address));
         if let Some(body) = body {

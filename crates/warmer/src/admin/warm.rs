@@ -5,13 +5,14 @@ use axum::extract::{Request, State};
 use futures_util::future;
 use harbor_warmer_protocol::ImageState;
 
+use crate::admin::AdminState;
 use crate::admin::body::read_json;
 use crate::admin::error::ApiError;
-use crate::admin::{AdminState, mapping};
 use crate::clock;
+use crate::hand_off_by_rule;
 use crate::intake::Outcome;
-use crate::plan::{PlanRequest, PlanResponse};
-use crate::view::{WarmEntry, WarmRequest, WarmResponse};
+use harbor_warmer_core::view::plan::{PlanRequest, PlanResponse};
+use harbor_warmer_core::view::{WarmEntry, WarmRequest, WarmResponse};
 
 /// What status and metrics call hand-offs by hand.
 const COMMAND_LINE: &str = "command-line";
@@ -35,7 +36,7 @@ pub(super) async fn plan(State(state): State<AdminState>, request: Request) -> R
 
 async fn warm_one(state: &AdminState, image: String) -> WarmEntry {
     let refused = |image, reason| WarmEntry { image, id: None, state: ImageState::Refused, reason: Some(reason) };
-    let hand_off = match mapping::hand_off(&state.config.rules, &state.config.platforms, &image) {
+    let hand_off = match hand_off_by_rule::hand_off(&state.config.rules, &state.config.platforms, &image) {
         Ok(hand_off) => hand_off,
         Err(reason) => return refused(image, reason),
     };

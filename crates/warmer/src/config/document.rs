@@ -89,7 +89,10 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
     let names = written_names(&mut top);
     let replicated = replicated_harbors(&mut top);
     let harbors = read_harbors(&mut top, &replicated, reading);
-    let known = harbors.iter().map(|(name, harbor)| (name.clone(), (harbor.url.clone(), harbor.kind))).collect();
+    let known = harbors
+        .iter()
+        .map(|(name, harbor)| (name.clone(), (harbor.options.url.clone(), harbor.options.kind)))
+        .collect();
     let targets = read_targets(&mut top, &names, &known, reading);
     let rules = read_rules(&mut top, &names, &targets, reading);
     let platforms = read_platforms(&mut top, reading);

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use harbor_warmer_core::timestamp::Timestamp;
 
 /// Below this, waiting is pointless: Harbor's own answer takes at least one trip to its upstream.
 const LEAST_WAIT: Duration = Duration::from_millis(50);

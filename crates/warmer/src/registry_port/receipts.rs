@@ -6,7 +6,7 @@ use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, Receipt};
 use sha2::{Digest as _, Sha256};
 
-use crate::recent::{Bounds, Recent};
+use crate::lru::{Bounds, Recent};
 
 /// Such a client comes back at once, so a few are plenty. Equal receipts are one entry.
 const BOUNDS: Bounds = Bounds { entries: 1024, bytes: 1024 * 1024 };

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::RegistryPort;
 use crate::clock;
-use crate::config::{ClusterCredential, Secret, TlsFiles};
-use crate::harbor::install_crypto_provider;
+use crate::config::{ClusterCredential, TlsFiles};
 use crate::metrics::Metrics;
 use crate::test_harbor::{Behind, INDEX, announcement, digest_of, image, index};
+use harbor_warmer_harbor::Secret;
+use harbor_warmer_harbor::install_crypto_provider;
 
 const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 

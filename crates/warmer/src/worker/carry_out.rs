@@ -5,20 +5,22 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
 use super::Workshop;
 use super::trouble::{Counts, failure};
-use crate::announcement::{self, Announcement};
-use crate::backlog::Stand;
-use crate::clock::{self, Timestamp};
-use crate::config::{HarborKind, Transfer};
-use crate::front::{RelayError, is_manifest};
-use crate::harbor::{AnswerClass, Client, HarborError, ManifestHead, Repository, Upstream};
-use crate::hindrance::{Failure, Hindrance};
-use crate::image::{Image, Observation, Step};
-use crate::limiter::{Permit, Priority};
-use crate::lookup;
-use crate::manifest::Manifest;
+use crate::clock;
+use crate::harbors::Harbor;
+use crate::manifests::cache::is_manifest;
+use crate::manifests::relay::RelayError;
 use crate::metrics::BlobOutcome;
-use crate::project::Project;
-use crate::transfers::{BlobKey, Role};
+use crate::places::backlog::Stand;
+use crate::places::limiter::{Permit, Priority};
+use crate::places::transfers::{BlobKey, Role};
+use harbor_warmer_core::announcement::{self, Announcement};
+use harbor_warmer_core::hindrance::{Failure, Hindrance};
+use harbor_warmer_core::image::{Image, Observation, Step};
+use harbor_warmer_core::manifest::Manifest;
+use harbor_warmer_core::project::Project;
+use harbor_warmer_core::project::{HarborKind, Transfer};
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_harbor::{AnswerClass, Client, HarborError, ManifestHead, Repository, Upstream, look_up};
 
 /// Something that was seen, and when. None: the step has to wait for its turn.
 pub(super) struct Seen {
@@ -56,7 +58,7 @@ impl Workshop {
             return (announcement::Observation::Headed(digest), at);
         }
         let client = match self.harbors.get(place) {
-            Ok(client) => client,
+            Ok(harbor) => &harbor.client,
             Err(error) => {
                 let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
                 return (announcement::Observation::Failed(failure), clock::now());
@@ -77,13 +79,14 @@ impl Workshop {
     /// Carries out one step of an image.
     pub(super) async fn carry_out(&self, image: &Image, project: &Project, step: &Step) -> Vec<Seen> {
         let (place, root) = (&image.place, image.root);
-        let (client, terms) = match self.harbors.entry(place) {
+        let (harbor, terms) = match self.harbors.entry(place) {
             Ok(entry) => entry,
             Err(error) => {
                 let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
                 return Seen::now(Observation::Failed { step: step.to_string(), failure });
             }
         };
+        let client = &harbor.client;
         let here = Repository::from(place);
         let result = match step {
             Step::HeadTag(tag) => match self.head_tag(client, place, tag).await {
@@ -94,7 +97,7 @@ impl Workshop {
             Step::LookAtRoot => self.look_at_root(client, place, root).await,
             // Reading starts Harbor's clocks, be it those of the children. What has begun is at its end: its index is
             // read last where there is a second project for the first look.
-            Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(client, place, root) => {
+            Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(harbor, place, root) => {
                 Ok(Seen::nothing_yet())
             }
             Step::ReadRoot { through_project: true } => self.read_root(client, place, &here, root, true).await,
@@ -112,8 +115,8 @@ impl Workshop {
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
             Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
-            Step::TouchBlob { digest, size_bytes } => self.touch(client, place, project, *digest, *size_bytes).await,
-            Step::DrainBlob { digest, size_bytes } => self.drain(client, place, project, *digest, *size_bytes).await,
+            Step::TouchBlob { digest, size_bytes } => self.touch(harbor, place, project, *digest, *size_bytes).await,
+            Step::DrainBlob { digest, size_bytes } => self.drain(harbor, place, project, *digest, *size_bytes).await,
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
             Step::LookForTag(tag) => match client.artifact(&here, &TagOrDigest::Tag(tag.clone())).await {
                 Ok(Some(artifact)) => Ok(Seen::now(Observation::TagRecorded {
@@ -158,7 +161,7 @@ impl Workshop {
         repository: &Repository,
         reference: &TagOrDigest,
     ) -> Result<Option<ManifestHead>, HarborError> {
-        let head = lookup::look_up(client, repository, reference).await?;
+        let head = look_up(client, repository, reference).await?;
         let by_digest = matches!(reference, TagOrDigest::Digest(_));
         if !(by_digest && head.as_ref().is_some_and(|head| head.from_storage)) {
             self.served(place, clock::now());
@@ -212,7 +215,7 @@ impl Workshop {
     }
 
     /// Whether it is the image's turn.
-    fn may_begin(&self, client: &Client, place: &HarborImage, root: Digest) -> bool {
+    fn may_begin(&self, harbor: &Harbor, place: &HarborImage, root: Digest) -> bool {
         let now = clock::now();
         if self.front.known_manifest(place, root, now).is_some() {
             // It was read for a policy: its clocks run already.
@@ -220,7 +223,7 @@ impl Workshop {
             return true;
         }
         self.copies.sweep(now);
-        self.backlogs.may_begin(place, root, client.limiter(), now)
+        self.backlogs.may_begin(place, root, &harbor.limiter, now)
     }
 
     /// Whether the root is no index. By digest a HEAD starts no clock of Harbor's, in neither project.
@@ -341,14 +344,14 @@ impl Workshop {
 
     async fn touch(
         &self,
-        client: &Client,
+        harbor: &Harbor,
         place: &HarborImage,
         project: &Project,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
         let here = Repository::from(place);
-        let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
+        let key = BlobKey { harbor: harbor.client.name().clone(), place: here.clone(), digest };
         let now = clock::now();
         if let Some(asked) = self.copies.asked(&key, now) {
             return Ok(Seen::at(Observation::BlobAsked(digest), asked));
@@ -364,8 +367,8 @@ impl Workshop {
             Role::Leader(leader) => leader,
         };
         // Waiting here would hold a worker that is needed to see blobs arrive, and this image's may be among them.
-        let Some(permit) = client.limiter().try_acquire() else { return Ok(Seen::nothing_yet()) };
-        let touched = client.touch_blob(&here, digest, size_bytes).await;
+        let Some(permit) = harbor.limiter.try_acquire() else { return Ok(Seen::nothing_yet()) };
+        let touched = harbor.client.touch_blob(&here, digest, size_bytes).await;
         let now = clock::now();
         let bytes = match touched {
             Ok(bytes) => bytes,
@@ -383,14 +386,14 @@ impl Workshop {
 
     async fn drain(
         &self,
-        client: &Client,
+        harbor: &Harbor,
         place: &HarborImage,
         project: &Project,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
         let here = Repository::from(place);
-        let key = BlobKey { harbor: client.name().clone(), place: here.clone(), digest };
+        let key = BlobKey { harbor: harbor.client.name().clone(), place: here.clone(), digest };
         let leader = match self.transfers.join_or_start(key.clone()) {
             Role::Follower(follower) => {
                 return Ok(match follower.wait().await {
@@ -402,18 +405,14 @@ impl Workshop {
         };
         let permit = match project.transfer {
             // Transfers end by themselves, so there is no harm in waiting for a turn.
-            Transfer::Drain => client.limiter().acquire(Priority::Wanted).await,
+            Transfer::Drain => harbor.limiter.acquire(Priority::Wanted).await,
             // Turns are held by copies, which end when they are seen to have; perhaps by this very worker.
-            Transfer::Touch => match client.limiter().try_acquire() {
+            Transfer::Touch => match harbor.limiter.try_acquire() {
                 Some(permit) => permit,
                 None => return Ok(Seen::nothing_yet()),
             },
         };
-        let drained = client
-            .drain_blob(&here, digest, size_bytes, |bytes| {
-                leader.add_bytes(bytes);
-            })
-            .await;
+        let drained = harbor.client.drain_blob(&here, digest, size_bytes).await;
         permit.settle(&drained);
         let bytes = drained?;
         self.served(place, clock::now());

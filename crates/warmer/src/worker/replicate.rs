@@ -6,11 +6,11 @@ use super::Workshop;
 use super::carry_out::Seen;
 use super::trouble::{Counts, failure, judge};
 use crate::clock;
-use crate::harbor::{Client, HarborError, Repository};
-use crate::hindrance::{Failure, Hindrance};
-use crate::image::{Observation, ReplicationOutcome};
 use crate::metrics::ReplicationEvent;
-use crate::replicator::ReplicatorError;
+use crate::replication::replicator::ReplicatorError;
+use harbor_warmer_core::hindrance::{Failure, Hindrance};
+use harbor_warmer_core::image::{Observation, ReplicationOutcome};
+use harbor_warmer_harbor::{Client, HarborError, Repository};
 
 impl Workshop {
     /// Pulls a recorded manifest, so that Harbor's retention counts it as used; or finds that it is gone.

@@ -3,10 +3,10 @@
 use harbor_warmer_protocol::HarborImage;
 
 use super::Workshop;
-use crate::clock::Timestamp;
-use crate::harbor::{AnswerClass, HarborError, Invalid, Refusal};
-use crate::hindrance::{Failure, Hindrance};
-use crate::project::{Bearing, Cause};
+use harbor_warmer_core::hindrance::{Failure, Hindrance};
+use harbor_warmer_core::project::{Bearing, Cause};
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_harbor::{AnswerClass, HarborError, Invalid, Refusal};
 
 /// How a failed request counts for the image that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

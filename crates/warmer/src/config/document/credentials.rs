@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::files::{PASSWORD_ENV, PASSWORD_FILE, read_secret};
 use super::section::{Reading, Section};
-use crate::config::Credentials;
-use crate::config::docker_config::credentials_for;
+use harbor_warmer_harbor::Credentials;
+use harbor_warmer_harbor::docker_config::credentials_for;
 
 /// What to write; also said where they are missing.
 pub(super) const ADVICE: &str = "write `username` with `passwordFile` or `passwordEnv`, or `dockerConfigFile`, or \

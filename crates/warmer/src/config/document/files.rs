@@ -8,7 +8,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::ports::{CERTIFICATE_FILE, KEY_FILE};
 use super::section::{ReadFile, Reading, Section};
-use crate::config::{Secret, TlsFiles};
+use crate::config::TlsFiles;
+use harbor_warmer_harbor::Secret;
 
 pub(super) static PASSWORD_FILE: Setting<File> = Setting {
     key: "passwordFile",

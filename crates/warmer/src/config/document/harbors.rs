@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use harbor_warmer_harbor::Options;
 use harbor_warmer_protocol::HarborName;
 use harbor_warmer_settings::{Absent, Choice, Count, File, Flag, Group, Named, Nested, Setting, Span, Text, format};
 use reqwest::Url;
@@ -13,7 +14,8 @@ use super::credentials::{ADVICE, LogIn, read_credentials};
 use super::files::read_certificates;
 use super::projects::{PROJECTS, read_projects};
 use super::section::{Entry, Reading, Section};
-use crate::config::{Concurrency, Harbor, HarborKind};
+use crate::config::{Concurrency, Harbor};
+use harbor_warmer_core::project::HarborKind;
 
 pub(super) static HARBORS: Setting<Named> = Setting {
     key: "harbors",
@@ -195,18 +197,16 @@ fn read_harbor(value: &Value, path: String, complete_index: bool, reading: &mut 
     let request_timeout = section.duration(&REQUEST_TIMEOUT, reading);
     let time_scale = read_time_scale(&mut section, reading);
     section.finish(reading);
-    Some(Harbor {
+    let options = Options {
         kind: kind?,
         url: url?,
         credentials: credentials?,
         ca_file,
         insecure_skip_verify,
-        projects,
-        concurrency: concurrency?,
         stall_timeout,
         request_timeout,
-        time_scale,
-    })
+    };
+    Some(Harbor { options, projects, concurrency: concurrency?, time_scale })
 }
 
 fn read_url(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Url> {

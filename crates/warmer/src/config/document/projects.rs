@@ -7,7 +7,8 @@ use harbor_warmer_protocol::ProjectName;
 use harbor_warmer_settings::{Absent, Choice, Flag, Group, Named, Setting, Span, Text, format};
 
 use super::section::{Entry, Reading, Section};
-use crate::config::{HarborKind, KeepWarm, Project, Transfer};
+use crate::config::{KeepWarm, Project};
+use harbor_warmer_core::project::{HarborKind, Transfer};
 
 pub(super) static PROJECTS: Setting<Named> = Setting {
     key: "projects",

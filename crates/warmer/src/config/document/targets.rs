@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::credentials::{LogIn, read_credentials};
 use super::section::{Entry, Reading, Section};
-use crate::config::{HarborKind, OwnPolicy, Replication, Target};
+use crate::config::{Replication, Target};
+use harbor_warmer_core::project::HarborKind;
+use harbor_warmer_harbor::OwnPolicy;
 
 pub(super) static TARGETS: Setting<Named> = Setting {
     key: "targets",

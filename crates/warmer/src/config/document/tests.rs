@@ -4,7 +4,9 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::parse;
-use crate::config::{Config, Credentials, HarborKind, Mistake, Replication, Secret, Transfer};
+use crate::config::{Config, Mistake, Replication};
+use harbor_warmer_core::project::{HarborKind, Transfer};
+use harbor_warmer_harbor::{Credentials, Secret};
 
 const HARBORS: &str =
     "harbors: {main: {url: 'https://harbor.example.com', credentials: anonymous, projects: {hub: {}}}}\n";

@@ -14,8 +14,8 @@ fn the_shortest_configuration_has_every_default() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.queue.workers, 32);
     let harbor = config.harbors.values().next().unwrap();
-    assert_eq!(harbor.kind, HarborKind::Harbor);
-    assert!(matches!(harbor.credentials, Credentials::Anonymous));
+    assert_eq!(harbor.options.kind, HarborKind::Harbor);
+    assert!(matches!(harbor.options.credentials, Credentials::Anonymous));
     let project = harbor.projects.values().next().unwrap();
     assert_eq!((project.transfer, project.complete_index), (Transfer::Touch, false));
     assert!(config.rules.is_empty());
@@ -64,7 +64,9 @@ fn relative_files_start_where_the_configuration_stands() {
     let config = parse(&yaml, directory.path()).unwrap();
 
     let harbor = config.harbors.values().next().unwrap();
-    let Credentials::Basic { password: Secret::File(path), .. } = &harbor.credentials else { panic!("{harbor:?}") };
+    let Credentials::Basic { password: Secret::File(path), .. } = &harbor.options.credentials else {
+        panic!("{harbor:?}")
+    };
     assert_eq!(*path, directory.path().join("password"));
 }
 

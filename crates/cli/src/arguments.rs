@@ -1,0 +1,250 @@
+//! What a person types.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use harbor_warmer_core::view::Phase;
+use harbor_warmer_settings::parse_duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; with --wait: every image is warm
+  1  some image failed or was refused, or `check` found a problem
+  2  wrong arguments, or a mistake in the configuration or in a manifest
+  3  the running service can't be reached
+  4  the time given with --timeout ran out
+  130  interrupted";
+
+/// Makes Harbor's proxy caches fill before anybody pulls, and proves that they have.
+#[derive(Debug, Parser)]
+#[command(name = "harbor-warmer", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Arguments {
+    /// What to log
+    #[command(flatten)]
+    pub logging: LoggingArguments,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How much is logged, and in which form. The log goes to standard error.
+#[derive(Args, Debug)]
+pub struct LoggingArguments {
+    /// How much to log: error, warn, info, debug or trace, also by module, such as info,harbor_warmer_harbor=debug
+    #[arg(long, value_name = "LEVEL", env = "HARBOR_WARMER_LOG", default_value = "info", global = true)]
+    pub log_level: String,
+    /// In which form: by default text on a terminal, and JSON elsewhere
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for a person.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service
+    #[command(after_help = "Example:\n  harbor-warmer serve --config /etc/harbor-warmer/config.yaml")]
+    Serve(ConfigArguments),
+    /// Read the configuration, say what it means, and ask each Harbor whether it is as it should be
+    #[command(
+        after_help = "Examples:\n  harbor-warmer check --config config.yaml\n  harbor-warmer check --config config.yaml --offline"
+    )]
+    Check(CheckArguments),
+    /// Show the images of the running service, or everything about one
+    #[command(
+        after_help = "Examples:\n  harbor-warmer status\n  harbor-warmer status --phase failed\n  harbor-warmer status nginx:1.27"
+    )]
+    Status(StatusArguments),
+    /// Have images warmed, as an admission would
+    #[command(
+        after_help = "Examples:\n  harbor-warmer warm nginx:1.27 quay.io/org/app:v3 --wait\n  harbor-warmer warm deployment.yaml --wait --timeout 10m\n  helm template chart | harbor-warmer warm - --wait"
+    )]
+    Warm(WarmArguments),
+    /// Say what warming images would bring: what Harbor lacks, and how many bytes
+    #[command(after_help = "Examples:\n  harbor-warmer plan nginx:1.27\n  kustomize build . | harbor-warmer plan -")]
+    Plan(PlanArguments),
+    /// Try images again that were given up
+    #[command(after_help = "Examples:\n  harbor-warmer requeue i-17 i-20\n  harbor-warmer requeue --all-failed")]
+    Requeue(RequeueArguments),
+    /// Turn a configuration of Veradco's HarborProxyCachePopulator into values of the chart
+    #[command(after_help = "Example:\n  harbor-warmer import-veradco veradco_conf.yaml > values.yaml")]
+    ImportVeradco(ImportVeradcoArguments),
+}
+
+/// Which configuration.
+#[derive(Args, Debug)]
+pub struct ConfigArguments {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "HARBOR_WARMER_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArguments {
+    /// Which configuration
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Read the configuration only; ask no Harbor
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Which running service.
+#[derive(Args, Clone, Debug)]
+pub struct ServiceArguments {
+    /// The admin port of the running service
+    #[arg(long, value_name = "URL", env = "HARBOR_WARMER_ADMIN", default_value = "http://127.0.0.1:9090")]
+    pub admin: String,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// Which service
+    #[command(flatten)]
+    pub service: ServiceArguments,
+    /// An image, part of its name, or an id: one match is shown with everything about it
+    #[arg(value_name = "IMAGE|ID")]
+    pub image: Option<String>,
+    /// Only images in this phase
+    #[arg(long, value_name = "PHASE", value_parser = parse_phase)]
+    pub phase: Option<Phase>,
+    /// Show at most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Print the service's own JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which images.
+#[derive(Args, Debug)]
+pub struct ImageArguments {
+    /// Images as a workload writes them, Kubernetes manifests, or - for manifests on standard input
+    #[arg(value_name = "IMAGE|MANIFEST.yaml", required = true)]
+    pub images: Vec<String>,
+    /// A custom resource that runs Pods, with the JSON pointer to its pod spec (by default /spec/template/spec)
+    #[arg(long, value_name = "GROUP/KIND[=POINTER]")]
+    pub custom_resource: Vec<String>,
+}
+
+/// Arguments of `warm`.
+#[derive(Args, Debug)]
+pub struct WarmArguments {
+    /// Which service
+    #[command(flatten)]
+    pub service: ServiceArguments,
+    /// Which images
+    #[command(flatten)]
+    pub images: ImageArguments,
+    /// Wait until each image is warm or given up
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait at most so long, such as 90s or 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArguments {
+    /// Which service
+    #[command(flatten)]
+    pub service: ServiceArguments,
+    /// Which images
+    #[command(flatten)]
+    pub images: ImageArguments,
+    /// Read manifests that Harbor hasn't recorded yet, to tell more; some minutes later Harbor fetches the image by
+    /// itself
+    #[arg(long)]
+    pub read_manifests: bool,
+    /// Print the service's own JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `requeue`.
+#[derive(Args, Debug)]
+pub struct RequeueArguments {
+    /// Which service
+    #[command(flatten)]
+    pub service: ServiceArguments,
+    /// Ids, as `status` shows them
+    #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
+    pub ids: Vec<String>,
+    /// Every image that was given up
+    #[arg(long)]
+    pub all_failed: bool,
+}
+
+/// Arguments of `import-veradco`.
+#[derive(Args, Debug)]
+pub struct ImportVeradcoArguments {
+    /// The plugin's configuration, Veradco's own, or the ConfigMap with it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The robot's name: the value of the environment variable hUSER
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// A proxy-cache project to allow, for rules that take the project from the image; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub project: Vec<String>,
+}
+
+fn parse_phase(text: &str) -> Result<Phase, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "write announced, queued, warming, local, warm, tagged, replicated or failed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Arguments, Command};
+    use harbor_warmer_core::view::Phase;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_is_a_duration_and_belongs_to_wait() {
+        let arguments =
+            Arguments::try_parse_from(["harbor-warmer", "warm", "nginx", "--wait", "--timeout", "10m"]).unwrap();
+        let Command::Warm(warm) = arguments.command else { panic!("{arguments:?}") };
+        assert_eq!(warm.timeout, Some(Duration::from_secs(600)));
+
+        assert!(Arguments::try_parse_from(["harbor-warmer", "warm", "nginx", "--timeout", "10m"]).is_err());
+    }
+
+    #[test]
+    fn a_phase_is_written_as_status_shows_it() {
+        let arguments = Arguments::try_parse_from(["harbor-warmer", "status", "--phase", "failed"]).unwrap();
+        let Command::Status(status) = arguments.command else { panic!("{arguments:?}") };
+        assert_eq!(status.phase, Some(Phase::Failed));
+
+        let error = Arguments::try_parse_from(["harbor-warmer", "status", "--phase", "broken"]).unwrap_err();
+        assert!(error.to_string().contains("announced, queued"), "{error}");
+    }
+
+    #[test]
+    fn requeue_wants_ids_or_all_but_not_both() {
+        assert!(Arguments::try_parse_from(["harbor-warmer", "requeue"]).is_err());
+        assert!(Arguments::try_parse_from(["harbor-warmer", "requeue", "i-1", "--all-failed"]).is_err());
+        assert!(Arguments::try_parse_from(["harbor-warmer", "requeue", "--all-failed"]).is_ok());
+    }
+}

@@ -1,0 +1,71 @@
+//! The phase that people see, derived from what was observed.
+
+use harbor_warmer_protocol::ImageState;
+
+use super::{Content, Image, Want};
+use crate::project::Project;
+use crate::timestamp::Timestamp;
+use crate::view::Phase;
+
+impl Image {
+    /// Whether Harbor has every wanted platform, as far as was seen since the image was asked for.
+    pub(super) fn is_warm(&self, project: &Project) -> bool {
+        let wanted = self.wanted_children();
+        !wanted.is_empty() && wanted.iter().all(|child| self.is_there(child, project))
+    }
+
+    /// Where the image is on its way.
+    pub fn phase(&self, project: &Project, now: Timestamp) -> Phase {
+        if self.hopeless.is_some() {
+            return Phase::Failed;
+        }
+        if self.is_warm(project) {
+            let tags = self.wanted_tags();
+            let recorded = |tag| self.tag_status(tag, project, now) == super::TagStatus::Recorded;
+            if tags.is_empty() || !tags.into_iter().all(recorded) {
+                return Phase::Warm;
+            }
+            let replications = self.wanted_replications(project);
+            let replicated = |(tag, target): (&_, &_)| self.is_replicated(tag, target);
+            return if !replications.is_empty() && replications.into_iter().all(replicated) {
+                Phase::Replicated
+            } else {
+                Phase::Tagged
+            };
+        }
+        let wanted = self.wanted_children();
+        if !wanted.is_empty() && wanted.iter().all(|child| self.has_its_blobs(child)) {
+            return Phase::Local;
+        }
+        if self.content == Content::Unread { Phase::Queued } else { Phase::Warming }
+    }
+
+    /// Where `want` stands: the state of a receipt for it.
+    pub fn state_of(&self, want: &Want, project: &Project) -> ImageState {
+        if self.hopeless.is_some() {
+            return ImageState::Failed;
+        }
+        if self.content == Content::Unread {
+            return ImageState::Queued;
+        }
+        let mut children = self.children_for(want).peekable();
+        if children.peek().is_none() {
+            return ImageState::Failed;
+        }
+        if children.all(|child| self.is_there(&child, project)) { ImageState::Warm } else { ImageState::Warming }
+    }
+
+    fn children_for<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = harbor_warmer_protocol::Digest> + 'a {
+        let (single, children) = match &self.content {
+            Content::Unread => (None, [].as_slice()),
+            Content::Manifest => (Some(self.root), [].as_slice()),
+            Content::Index(children) => (None, children.as_slice()),
+        };
+        let accepted = children.iter().filter(|child| {
+            child.platform.as_ref().is_some_and(|(os, architecture, variant)| {
+                want.platforms.iter().any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
+            })
+        });
+        single.into_iter().chain(accepted.map(|child| child.digest))
+    }
+}

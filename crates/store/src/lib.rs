@@ -1,0 +1,245 @@
+//! The durable queue: who asked for what, and what was seen of it so far.
+//!
+//! SQL owns lease, deduplication and due time, no more; what an image *is* stands in its body, which only the pure
+//! core reads and writes. One thread owns the writing connection and answers each caller after the commit that its
+//! change is in, so that hundreds of hand-offs share one sync of the disk. Only this module touches the disk.
+//!
+//! A `unit` is what a worker holds: an announcement (a tag whose digest isn't known) or an image. `due` is one column
+//! with two meanings: not before, while the unit is ready; the lease's end, while a worker holds it. So a lease that
+//! ran out needs no sweeper. `token` fences: it grows with every lease, and a write with an older one is refused.
+
+mod body;
+mod hand_off;
+mod lease;
+mod read;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+pub use body::Unit;
+pub use hand_off::HandedOff;
+pub use lease::{Lease, Leased, Settlement};
+pub use read::{Counts, ListFilter};
+
+use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_core::view::Phase;
+use sqlite::writer::Writer;
+use sqlite::{lock, schema};
+
+/// A handle to the queue; cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    writer: Writer,
+    reader: Mutex<Connection>,
+    projects: Arc<Projects>,
+    recheck_after: Duration,
+    /// Of every unit that is shown.
+    phases: Mutex<BTreeMap<UnitId, Phase>>,
+    woken: Notify,
+    /// Nobody else has the queue while this is open.
+    _lock: File,
+}
+
+/// A change on its way into a commit.
+struct Transaction<'a> {
+    connection: &'a Connection,
+    /// The phases of the units that it changes; they are the queue's once the commit is.
+    phases: RefCell<Vec<(UnitId, Option<Phase>)>>,
+}
+
+/// A row's id.
+type UnitId = i64;
+
+/// What can be wrong with the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be opened or is not a queue of this version.
+    #[error("failed to open the queue {path}")]
+    Open {
+        /// The file.
+        path: String,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "the queue {path} has schema version {found}, and this is a harbor-warmer that knows {known}; \
+         start the version that wrote it, or another dataDir"
+    )]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// This program's.
+        known: i64,
+    },
+    /// Another process has it.
+    #[error("the queue {path} is in use by another harbor-warmer; each needs a dataDir of its own")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The directory can't be made or used.
+    #[error("failed to use the data directory {path}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A unit is in a format that this program doesn't know.
+    #[error("the queue's unit {unit} can't be read; if a newer harbor-warmer wrote it, start that one")]
+    Unreadable {
+        /// Its number.
+        unit: i64,
+        /// What is wrong with it.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A read or write failed; nothing of it took effect.
+    #[error("the queue can't be read or written at present")]
+    Sql(#[from] rusqlite::Error),
+    /// The write was not committed; the log has the reason.
+    #[error("the queue can't be written at present; is its disk full?")]
+    NotCommitted,
+    /// The service is shutting down.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+impl Store {
+    /// Opens the queue in `directory`, and makes it where there is none. A tag seen warm is looked at again when it is
+    /// asked for after `recheck_after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Unreadable`] or
+    /// [`StoreError::Directory`].
+    pub fn open(
+        directory: &Path,
+        recheck_after: Duration,
+        projects: Arc<Projects>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
+        let path = directory.join("queue.sqlite");
+        let lock = lock::take(directory, &path)?;
+        let connection = schema::open(&path)?;
+        lease::take_over(&connection)?;
+        let phases = read::phases(&connection, &projects, now)?;
+        let reader = schema::open_reader(&path)?;
+        Ok(Self(Arc::new(Shared {
+            writer: Writer::start(connection),
+            reader: Mutex::new(reader),
+            projects,
+            recheck_after,
+            phases: Mutex::new(phases),
+            woken: Notify::new(),
+            _lock: lock,
+        })))
+    }
+
+    /// Resolves when a unit may have become due by a hand-off or a requeue since this was called. Call it before the
+    /// queue is looked at, so that nothing is missed between the look and the wait.
+    pub fn woken(&self) -> Notified<'_> {
+        self.0.woken.notified()
+    }
+
+    /// Whether the disk took the last write.
+    pub fn is_healthy(&self) -> bool {
+        self.0.writer.is_healthy()
+    }
+
+    /// Changes on their way to the disk whose callers wait for them.
+    pub fn changes_under_way(&self) -> usize {
+        self.0.writer.under_way()
+    }
+
+    /// Lets go of the last handle, and waits until the queue is one file. Waits for ever while there is another.
+    pub async fn close(self) {
+        let ended = self.0.writer.ended();
+        drop(self);
+        ended.cancelled().await;
+    }
+
+    /// Runs `change` in the next commit, and answers when that is on the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.0);
+        self.0
+            .writer
+            .write(move |connection| {
+                let transaction = Transaction { connection, phases: RefCell::default() };
+                let value = change(&transaction)?;
+                let phases = transaction.phases.into_inner();
+                Ok((value, move || shared.set_phases(phases)))
+            })
+            .await
+    }
+
+    /// Runs `look` on the reading connection, beside the writer.
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection, &Shared) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.0);
+        let looked = tokio::task::spawn_blocking(move || {
+            let reader = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&reader, &shared)
+        });
+        match looked.await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+}
+
+impl Shared {
+    fn phases(&self) -> MutexGuard<'_, BTreeMap<UnitId, Phase>> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_phases(&self, changes: Vec<(UnitId, Option<Phase>)>) {
+        let mut phases = self.phases();
+        for (id, phase) in changes {
+            match phase {
+                Some(phase) => phases.insert(id, phase),
+                None => phases.remove(&id),
+            };
+        }
+    }
+}
+
+impl Transaction<'_> {
+    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
+        self.phases.borrow_mut().push((id, phase));
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}

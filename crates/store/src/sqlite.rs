@@ -1,0 +1,5 @@
+//! SQLite, embedded: one file, one process, one writing thread.
+
+pub(crate) mod lock;
+pub(crate) mod schema;
+pub(crate) mod writer;

@@ -1,0 +1,5 @@
+//! Ports that speak HTTP: connections with bounds, TLS with certificates that rotate, and answers that nobody reads.
+
+pub(crate) mod server;
+pub(crate) mod tls;
+pub(crate) mod write_timeout;
