@@ -41,7 +41,7 @@ pub(super) fn warming() -> ImageView {
         ],
         "attempts": [{"at": start + 60_000, "step": "TouchBlobs", "error": "Harbor answered 500"}],
         "timeline": [{"at": start, "what": "asked for"}, {"at": start + 820, "what": "index read"}],
-        "stuck": {"step": "copy the blobs into Harbor", "hindrance": "copying", "cause": "Harbor copies blobs",
+        "stuck": {"step": "copy the blobs into Harbor", "problem": "copying", "cause": "Harbor copies blobs",
                   "cure": "Nothing: a layer takes as long as Harbor's upstream needs to send it."},
         "newTagsBlockedUntil": start + 604_800_000
     });

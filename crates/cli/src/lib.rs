@@ -96,7 +96,7 @@ impl CommandError {
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Outcome {
+struct Printed {
     /// What is printed.
     text: String,
     exit: Exit,
@@ -113,14 +113,14 @@ pub async fn run(command: &Command) -> Result<Exit, CommandError> {
     Ok(outcome.exit)
 }
 
-async fn carry_out(command: &Command, screen: &Screen) -> Result<Outcome, CommandError> {
+async fn carry_out(command: &Command, screen: &Screen) -> Result<Printed, CommandError> {
     match command {
-        Command::Serve(_) => Ok(Outcome { text: "`serve` runs by itself.\n".to_owned(), exit: Exit::Usage }),
+        Command::Serve(_) => Ok(Printed { text: "`serve` runs by itself.\n".to_owned(), exit: Exit::Usage }),
         Command::Check(arguments) => {
             let config = config::load(&arguments.config.config)?;
             let report = if arguments.offline { check::offline(&config) } else { check::online(&config).await };
             let exit = if report.has_problems() { Exit::Failed } else { Exit::Done };
-            Ok(Outcome { text: report.render(screen), exit })
+            Ok(Printed { text: report.render(screen), exit })
         }
         Command::Status(arguments) => status::run(arguments, screen).await,
         Command::Warm(arguments) => warm::run(arguments, screen).await,

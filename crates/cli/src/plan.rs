@@ -4,12 +4,12 @@ use super::admin_client::AdminClient;
 use super::arguments::PlanArguments;
 use super::image_list::image_list;
 use super::units::{bytes_text, count_text};
-use super::{CommandError, Exit, Outcome};
+use super::{CommandError, Exit, Printed};
 use crate::terminal::screen::{Screen, Tone};
 use crate::terminal::table::{Cell, Column, Table};
 use harbor_warmer_core::view::plan::{PlanEntry, PlanReplication, PlanRequest, PlanResponse, PlanState};
 
-pub(super) async fn run(arguments: &PlanArguments, screen: &Screen) -> Result<Outcome, CommandError> {
+pub(super) async fn run(arguments: &PlanArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::new(&arguments.service.admin)?;
     let images = image_list(&arguments.images)?;
     let plan = client.plan(&PlanRequest { images, read_manifests: arguments.read_manifests }).await?;
@@ -18,7 +18,7 @@ pub(super) async fn run(arguments: &PlanArguments, screen: &Screen) -> Result<Ou
         false => render(&plan, screen),
     };
     let refused = plan.images.iter().any(|entry| entry.state == PlanState::Refused);
-    Ok(Outcome { text, exit: if refused { Exit::Failed } else { Exit::Done } })
+    Ok(Printed { text, exit: if refused { Exit::Failed } else { Exit::Done } })
 }
 
 fn render(plan: &PlanResponse, screen: &Screen) -> String {

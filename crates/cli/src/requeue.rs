@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::admin_client::{AdminClient, AdminError};
 use super::arguments::RequeueArguments;
 use super::units::count_text;
-use super::{CommandError, Exit, Outcome};
+use super::{CommandError, Exit, Printed};
 use crate::terminal::screen::{Screen, Tone};
 use harbor_warmer_core::view::Phase;
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 8;
 /// The service's largest page.
 const PAGE: usize = 1000;
 
-pub(super) async fn run(arguments: &RequeueArguments, screen: &Screen) -> Result<Outcome, CommandError> {
+pub(super) async fn run(arguments: &RequeueArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::new(&arguments.service.admin)?;
     let ids = if arguments.all_failed { failed(&client).await? } else { arguments.ids.clone() };
     let requeued: Vec<(String, bool)> = stream::iter(ids)
@@ -31,11 +31,11 @@ pub(super) async fn run(arguments: &RequeueArguments, screen: &Screen) -> Result
     let mut text = format!("{} will be tried again.\n", count_text(done, "image"));
     // An image that is forgotten between the list and the request is not what anybody asked about.
     if unknown.is_empty() || arguments.all_failed {
-        return Ok(Outcome { text, exit: Exit::Done });
+        return Ok(Printed { text, exit: Exit::Done });
     }
     text.push_str(&screen.paint(&format!("Nobody has these ids: {}", unknown.join(", ")), Tone::Bad));
     text.push('\n');
-    Ok(Outcome { text, exit: Exit::Failed })
+    Ok(Printed { text, exit: Exit::Failed })
 }
 
 /// All of them before the first is requeued, which would move the pages.

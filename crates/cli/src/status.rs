@@ -6,14 +6,14 @@ use harbor_warmer_workload::Reference;
 use super::admin_client::{AdminClient, AdminError, phase_text};
 use super::arguments::StatusArguments;
 use super::units::{ago_text, bytes_text, count_text, short, span_text};
-use super::{CommandError, Exit, Outcome};
+use super::{CommandError, Exit, Printed};
 use crate::terminal::screen::{Screen, Tone};
 use crate::terminal::table::{Cell, Column, Table};
 use harbor_warmer::clock;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_core::view::{BlobView, ImageList, ImageSummary, ImageView, Phase, StuckView};
 
-pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<Outcome, CommandError> {
+pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::new(&arguments.service.admin)?;
     let Some(wanted) = &arguments.image else {
         let list = client.images(arguments.phase, None, None, arguments.limit.into()).await?;
@@ -22,10 +22,10 @@ pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<
     match find(&client, wanted, arguments).await? {
         Found::One(view) => {
             let text = if arguments.json { json(&view)? } else { render_image(&view, clock::now(), screen) };
-            Ok(Outcome { text, exit: Exit::Done })
+            Ok(Printed { text, exit: Exit::Done })
         }
         Found::Several(list) => Ok(list_outcome(&list, arguments, screen)?),
-        Found::None => Ok(Outcome { text: format!("Nobody has asked for {wanted}.\n"), exit: Exit::Failed }),
+        Found::None => Ok(Printed { text: format!("Nobody has asked for {wanted}.\n"), exit: Exit::Failed }),
     }
 }
 
@@ -62,9 +62,9 @@ async fn find(client: &AdminClient, wanted: &str, arguments: &StatusArguments) -
     }
 }
 
-fn list_outcome(list: &ImageList, arguments: &StatusArguments, screen: &Screen) -> Result<Outcome, serde_json::Error> {
+fn list_outcome(list: &ImageList, arguments: &StatusArguments, screen: &Screen) -> Result<Printed, serde_json::Error> {
     let text = if arguments.json { json(list)? } else { render_list(list, clock::now(), screen) };
-    Ok(Outcome { text, exit: Exit::Done })
+    Ok(Printed { text, exit: Exit::Done })
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, serde_json::Error> {
@@ -322,7 +322,7 @@ fn render_timeline(view: &ImageView, now: Timestamp, screen: &Screen) -> String 
         table.row([milestone.at.to_string().into(), after(milestone.at).into(), milestone.what.clone().into()]);
     }
     if let Some(stuck) = &view.stuck {
-        let here = match stuck.hindrance.passes() {
+        let here = match stuck.problem.passes() {
             true => Cell::from(format!("waits to {}", stuck.step)),
             false => Cell::toned(format!("stuck: can't {}", stuck.step), Tone::Bad),
         };

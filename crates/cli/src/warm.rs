@@ -12,7 +12,7 @@ use super::image_list::image_list;
 use super::progress::Progress;
 use super::status::state_cell;
 use super::units::count_text;
-use super::{CommandError, Exit, Outcome};
+use super::{CommandError, Exit, Printed};
 use crate::terminal::screen::{Screen, Tone};
 use crate::terminal::table::{Cell, Column, Table};
 use harbor_warmer_core::view::{ImageView, Phase, WarmEntry, WarmRequest};
@@ -47,7 +47,7 @@ pub(super) struct Followed {
     pub(super) standing: Standing,
 }
 
-pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Outcome, CommandError> {
+pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::new(&arguments.service.admin)?;
     let images = image_list(&arguments.images)?;
     let mut entries = Vec::new();
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Ou
     if !arguments.wait {
         let taken = entries.iter().all(|entry| !matches!(entry.state, ImageState::Refused | ImageState::Failed));
         let exit = if taken { Exit::Done } else { Exit::Failed };
-        return Ok(Outcome { text: render_entries(&entries, screen), exit });
+        return Ok(Printed { text: render_entries(&entries, screen), exit });
     }
     let mut followed: Vec<_> = entries.into_iter().map(Followed::from).collect();
     let waited = wait(&client, &mut followed, arguments.timeout, screen).await?;
@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Ou
         Waited::Settled if followed.iter().all(|image| image.standing == Standing::Warm) => Exit::Done,
         Waited::Settled => Exit::Failed,
     };
-    Ok(Outcome { text: render_followed(&followed, screen), exit })
+    Ok(Printed { text: render_followed(&followed, screen), exit })
 }
 
 enum Waited {

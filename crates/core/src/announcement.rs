@@ -9,8 +9,8 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
-use crate::hindrance::{Failure, Hindrance};
 use crate::image::{DeadReason, Want};
+use crate::problem::{Failure, Problem};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 use crate::view::{MilestoneView, StuckView};
@@ -161,19 +161,17 @@ impl Announcement {
 
     /// What it waits for, or why it goes no further; none where its next step is due. `dead` is why it was given up.
     pub fn stuck(&self, dead: Option<&str>, project: &Project, now: Timestamp) -> Option<StuckView> {
-        let stuck = |hindrance, cause: &str| {
-            Some(StuckView::new(format!("ask for the tag {}", self.tag), hindrance, cause.to_owned()))
+        let stuck = |problem, cause: &str| {
+            Some(StuckView::new(format!("ask for the tag {}", self.tag), problem, cause.to_owned()))
         };
         let last = self.attempts.last.back();
-        let kind = last.and_then(|last| last.hindrance).unwrap_or(Hindrance::Unknown);
+        let kind = last.and_then(|last| last.problem).unwrap_or(Problem::Unknown);
         match (dead, &project.pause) {
-            (Some(reason), _) if reason == DeadReason::Crashed.to_string() => stuck(Hindrance::Crashed, reason),
-            (Some(reason), _) if self.is_missing() => stuck(Hindrance::MissingTag, reason),
+            (Some(reason), _) if reason == DeadReason::Crashed.to_string() => stuck(Problem::Crashed, reason),
+            (Some(reason), _) if self.is_missing() => stuck(Problem::MissingTag, reason),
             (Some(reason), _) => stuck(kind, reason),
-            (None, Some(pause)) => {
-                stuck(pause.hindrance, &format!("work on the project stands still: {}", pause.reason))
-            }
-            (None, None) if self.is_missing() => stuck(Hindrance::MissingTag, MISSING_YET),
+            (None, Some(pause)) => stuck(pause.problem, &format!("work on the project stands still: {}", pause.reason)),
+            (None, None) if self.is_missing() => stuck(Problem::MissingTag, MISSING_YET),
             (None, None) => last
                 .filter(|_| self.attempts.retry_at.is_some_and(|at| now < at))
                 .and_then(|last| stuck(kind, &last.error)),
@@ -263,26 +261,26 @@ mod tests {
     #[test]
     fn it_tells_why_it_goes_no_further_and_nothing_once_its_next_step_is_due() {
         let kind = |announcement: &Announcement, dead: Option<&str>, now| {
-            announcement.stuck(dead, &a_project(), now).map(|stuck| stuck.hindrance)
+            announcement.stuck(dead, &a_project(), now).map(|stuck| stuck.problem)
         };
         let mut missing = announced();
         missing.observe(Observation::Missing, START);
-        assert_eq!(kind(&missing, None, START), Some(Hindrance::MissingTag));
+        assert_eq!(kind(&missing, None, START), Some(Problem::MissingTag));
         let dead = DeadReason::NoSuchTag.to_string();
-        assert_eq!(kind(&missing, Some(&dead), START + DAY), Some(Hindrance::MissingTag));
+        assert_eq!(kind(&missing, Some(&dead), START + DAY), Some(Problem::MissingTag));
         let crashed = DeadReason::Crashed.to_string();
-        assert_eq!(kind(&missing, Some(&crashed), START + DAY), Some(Hindrance::Crashed));
+        assert_eq!(kind(&missing, Some(&crashed), START + DAY), Some(Problem::Crashed));
 
         let mut failing = announced();
-        failing.observe(Observation::Failed(Failure::new(Hindrance::ServerError, "502")), START);
-        assert_eq!(kind(&failing, None, START), Some(Hindrance::ServerError));
+        failing.observe(Observation::Failed(Failure::new(Problem::ServerError, "502")), START);
+        assert_eq!(kind(&failing, None, START), Some(Problem::ServerError));
         assert_eq!(kind(&failing, None, START + DAY), None);
     }
 
     #[test]
     fn a_paused_project_uses_up_no_time_of_an_announcement() {
         let mut announcement = announced();
-        announcement.observe(Observation::Failed(Failure::new(Hindrance::ServerError, "502")), START);
+        announcement.observe(Observation::Failed(Failure::new(Problem::ServerError, "502")), START);
         announcement.observe(Observation::Held, START + DAY);
         assert_eq!(announcement.next(&a_project(), DAY, START + DAY * 2), Next::HeadTag);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use harbor_warmer_protocol::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::hindrance::{Failure, Hindrance};
+use crate::problem::{Failure, Problem};
 use crate::timestamp::Timestamp;
 
 /// The failures since something last moved.
@@ -34,8 +34,8 @@ pub struct Attempt {
     /// Why.
     pub error: String,
     /// Of what kind that is, where it was taken down.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hindrance: Option<Hindrance>,
+    #[serde(default, alias = "hindrance", skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 impl Attempts {
@@ -62,8 +62,8 @@ impl Attempts {
         if self.last.len() == Self::KEPT {
             self.last.pop_front();
         }
-        let Failure { error, hindrance } = failure;
-        self.last.push_back(Attempt { at: now, step: step.to_owned(), error, hindrance: Some(hindrance) });
+        let Failure { error, problem } = failure;
+        self.last.push_back(Attempt { at: now, step: step.to_owned(), error, problem: Some(problem) });
     }
 
     /// Something moved: the next failure is the first again.
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn failure(error: &str) -> Failure {
-        Failure::new(Hindrance::ServerError, error)
+        Failure::new(Problem::ServerError, error)
     }
 
     proptest! {

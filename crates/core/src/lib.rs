@@ -6,9 +6,9 @@
 
 pub mod announcement;
 pub mod attempts;
-pub mod hindrance;
 pub mod image;
 pub mod manifest;
+pub mod problem;
 pub mod project;
 pub mod projects;
 pub mod timers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::TargetName;
 
-use crate::hindrance::{Failure, Hindrance};
+use crate::problem::{Failure, Problem};
 use crate::timers::Timers;
 use crate::timestamp::Timestamp;
 
@@ -65,14 +65,14 @@ pub struct Pause {
     /// Why, in a sentence that says who mends it.
     pub reason: String,
     /// Of what kind that is.
-    pub hindrance: Hindrance,
+    pub problem: Problem,
     /// When the next request may find out whether it is mended.
     pub probe_at: Timestamp,
 }
 
 /// How one answer bears on the whole project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bearing {
+pub enum Effect {
     /// A request that needs Harbor, its credentials and its upstream was served.
     Served,
     /// A blob arrived in Harbor's storage.
@@ -166,19 +166,19 @@ impl Health {
     }
 
     /// Takes in what an answer for `repository` means for the project.
-    pub fn observe(&mut self, bearing: Bearing, repository: &str, now: Timestamp) {
-        match bearing {
-            Bearing::Served => {
+    pub fn observe(&mut self, effect: Effect, repository: &str, now: Timestamp) {
+        match effect {
+            Effect::Served => {
                 self.pauses.retain(|cause, _| *cause == Cause::StorageRefused);
                 self.silent.clear();
             }
-            Bearing::Stored => {
+            Effect::Stored => {
                 self.pauses.remove(&Cause::StorageRefused);
             }
-            Bearing::Refused(failure) => self.paused(Cause::Refused, failure, now),
-            Bearing::Limited(failure) => self.paused(Cause::Limited, failure, now),
-            Bearing::StorageRefused(failure) => self.paused(Cause::StorageRefused, failure, now),
-            Bearing::Silent(failure) => {
+            Effect::Refused(failure) => self.paused(Cause::Refused, failure, now),
+            Effect::Limited(failure) => self.paused(Cause::Limited, failure, now),
+            Effect::StorageRefused(failure) => self.paused(Cause::StorageRefused, failure, now),
+            Effect::Silent(failure) => {
                 self.silent.insert(repository.to_owned());
                 if self.silent.len() >= SILENT_REPOSITORIES || self.pauses.contains_key(&Cause::Silent) {
                     self.paused(Cause::Silent, failure, now);
@@ -199,7 +199,7 @@ impl Health {
         };
         let (first, longest) = cause.probe_waits();
         let wait = self.timers.of(first.saturating_mul(1 << probes.min(12)).min(longest));
-        let pause = Pause { reason: failure.error, hindrance: failure.hindrance, probe_at: now + wait };
+        let pause = Pause { reason: failure.error, problem: failure.problem, probe_at: now + wait };
         self.pauses.insert(cause, Probed { pause, probes });
     }
 }
@@ -215,15 +215,15 @@ mod tests {
     }
 
     fn because(reason: &str) -> Failure {
-        Failure::new(Hindrance::Unknown, reason)
+        Failure::new(Problem::Unknown, reason)
     }
 
     #[test]
     fn a_refusal_pauses_the_project_and_an_answer_opens_it_again() {
         let mut health = Health::new(Timers::REAL);
-        health.observe(Bearing::Refused(because("the robot is expired")), "a", START);
+        health.observe(Effect::Refused(because("the robot is expired")), "a", START);
         assert_eq!(health.pause().unwrap().probe_at, START + seconds(5));
-        health.observe(Bearing::Served, "a", START + seconds(6));
+        health.observe(Effect::Served, "a", START + seconds(6));
         assert_eq!(health.pause(), None);
     }
 
@@ -231,7 +231,7 @@ mod tests {
     fn requests_under_way_when_the_pause_began_do_not_lengthen_it() {
         let mut health = Health::new(Timers::REAL);
         for _ in 0..10 {
-            health.observe(Bearing::Refused(because("the robot is expired")), "a", START);
+            health.observe(Effect::Refused(because("the robot is expired")), "a", START);
         }
         assert_eq!(health.pause().unwrap().probe_at, START + seconds(5));
     }
@@ -242,7 +242,7 @@ mod tests {
         let mut now = START;
         let mut waits = Vec::new();
         for _ in 0..9 {
-            health.observe(Bearing::Refused(because("the robot is expired")), "a", now);
+            health.observe(Effect::Refused(because("the robot is expired")), "a", now);
             let probe_at = health.pause().unwrap().probe_at;
             waits.push(probe_at.since(now).as_secs());
             now = probe_at;
@@ -254,21 +254,21 @@ mod tests {
     fn one_silent_repository_does_not_stop_the_others_and_three_do() {
         let mut health = Health::new(Timers::REAL);
         for _ in 0..20 {
-            health.observe(Bearing::Silent(because("the upstream does not answer")), "missing/on-docker-hub", START);
+            health.observe(Effect::Silent(because("the upstream does not answer")), "missing/on-docker-hub", START);
         }
         assert_eq!(health.pause(), None);
-        health.observe(Bearing::Silent(because("the upstream does not answer")), "b", START);
-        health.observe(Bearing::Silent(because("the upstream does not answer")), "c", START);
+        health.observe(Effect::Silent(because("the upstream does not answer")), "b", START);
+        health.observe(Effect::Silent(because("the upstream does not answer")), "c", START);
         assert!(health.pause().is_some());
     }
 
     #[test]
     fn a_full_storage_stays_a_pause_until_a_blob_is_stored_whatever_else_is_served() {
         let mut health = Health::new(Timers::REAL);
-        health.observe(Bearing::StorageRefused(because("the quota is used up")), "a", START);
-        health.observe(Bearing::Served, "a", START);
+        health.observe(Effect::StorageRefused(because("the quota is used up")), "a", START);
+        health.observe(Effect::Served, "a", START);
         assert!(health.pause().is_some());
-        health.observe(Bearing::Stored, "a", START);
+        health.observe(Effect::Stored, "a", START);
         assert_eq!(health.pause(), None);
     }
 
@@ -277,10 +277,10 @@ mod tests {
         let mut health = Health::new(Timers::REAL);
         let mut now = START;
         for _ in 0..20 {
-            health.observe(Bearing::Limited(because("429")), "a", now);
+            health.observe(Effect::Limited(because("429")), "a", now);
             now = health.pause().unwrap().probe_at;
         }
-        health.observe(Bearing::Limited(because("429")), "a", now);
+        health.observe(Effect::Limited(because("429")), "a", now);
         assert_eq!(health.pause().unwrap().probe_at.since(now), seconds(1800));
     }
 }

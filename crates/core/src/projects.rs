@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName};
 
-use crate::hindrance::Hindrance;
-use crate::project::{Bearing, Cause, HarborKind, Health, Pause, Project, Transfer};
+use crate::problem::Problem;
+use crate::project::{Cause, Effect, HarborKind, Health, Pause, Project, Transfer};
 use crate::timers::Timers;
 use crate::timestamp::Timestamp;
 
@@ -62,7 +62,7 @@ impl Projects {
                 strained: false,
                 pause: Some(Pause {
                     reason: format!("{}/{} is not in the configuration any more", place.harbor, place.project),
-                    hindrance: Hindrance::NotConfigured,
+                    problem: Problem::NotConfigured,
                     probe_at: now + Duration::from_secs(300),
                 }),
             },
@@ -70,11 +70,11 @@ impl Projects {
     }
 
     /// Takes in what an answer means for the project of `place`.
-    pub fn observe(&self, place: &HarborImage, bearing: Bearing, now: Timestamp) {
+    pub fn observe(&self, place: &HarborImage, effect: Effect, now: Timestamp) {
         let key = (place.harbor.clone(), place.project.clone());
         if let Some(Entry { learned, .. }) = self.projects.get(&key) {
             let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-            learned.health.observe(bearing, place.repository.as_str(), now);
+            learned.health.observe(effect, place.repository.as_str(), now);
         }
     }
 

@@ -5,7 +5,7 @@ pub mod plan;
 use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Platforms, Tag, TargetName};
 use serde::{Deserialize, Serialize};
 
-use crate::hindrance::Hindrance;
+use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
 /// `GET /api/v1/images`: a page of images.
@@ -90,7 +90,8 @@ pub struct StuckView {
     /// The step that doesn't go on.
     pub step: String,
     /// The kind of the cause.
-    pub hindrance: Hindrance,
+    #[serde(alias = "hindrance")]
+    pub problem: Problem,
     /// Why it doesn't; a sentence.
     pub cause: String,
     /// What a person can do; whole sentences.
@@ -99,8 +100,8 @@ pub struct StuckView {
 
 impl StuckView {
     /// With the cure that goes with the kind.
-    pub fn new(step: String, hindrance: Hindrance, cause: String) -> Self {
-        Self { step, hindrance, cause, cure: hindrance.cure().to_owned() }
+    pub fn new(step: String, problem: Problem, cause: String) -> Self {
+        Self { step, problem, cause, cure: problem.cure().to_owned() }
     }
 }
 

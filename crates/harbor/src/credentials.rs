@@ -118,10 +118,10 @@ fn encode(username: &str, password: &str) -> Option<HeaderValue> {
 /// changes both.
 struct SecretFile {
     path: PathBuf,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Option<FileRead>>,
 }
 
-struct Seen {
+struct FileRead {
     modified: Option<SystemTime>,
     size_bytes: u64,
     text: SecretString,
@@ -149,7 +149,7 @@ impl SecretFile {
             }
             _ => {
                 let text: SecretString = std::fs::read_to_string(&self.path).map_err(told)?.into();
-                *seen = Some(Seen { modified, size_bytes, text: text.clone() });
+                *seen = Some(FileRead { modified, size_bytes, text: text.clone() });
                 Ok(text)
             }
         }

@@ -73,8 +73,8 @@ impl Store {
         let shared = std::sync::Arc::clone(&self.0);
         let handed_off = self
             .write(move |transaction| {
-                let desk = Desk { transaction, shared: &shared, now };
-                desk.take(&hand_off.image, &hand_off.subject, want, known_root)
+                let units = UnitTransaction { transaction, shared: &shared, now };
+                units.take(&hand_off.image, &hand_off.subject, want, known_root)
             })
             .await?;
         if handed_off.state != ImageState::Warm {
@@ -109,13 +109,13 @@ impl Store {
 }
 
 /// Where hand-offs are taken in: one transaction, one moment.
-pub(super) struct Desk<'a> {
+pub(super) struct UnitTransaction<'a> {
     pub(super) transaction: &'a Transaction<'a>,
     pub(super) shared: &'a Shared,
     pub(super) now: Timestamp,
 }
 
-impl Desk<'_> {
+impl UnitTransaction<'_> {
     fn take(
         &self,
         place: &HarborImage,

@@ -7,7 +7,7 @@ use harbor_warmer_protocol::{HarborImage, Tag};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::body::{Sql, announcement_key, image_key};
-use super::hand_off::{DEAD, DONE, Desk, LEASED, READY, Row, parse_unit_name};
+use super::hand_off::{DEAD, DONE, LEASED, READY, Row, UnitTransaction, parse_unit_name};
 use super::{Store, StoreError, Unit, UnitId, read};
 use harbor_warmer_core::announcement::{Announcement, Resolved};
 use harbor_warmer_core::image::Want;
@@ -155,14 +155,14 @@ impl Store {
                     )
                     .optional()?;
                 let Some(state) = settled else { return Ok(false) };
-                let desk = Desk { transaction, shared: &shared, now };
+                let units = UnitTransaction { transaction, shared: &shared, now };
                 let mut unit = unit;
                 let place = unit.place().clone();
                 for (tag, resolved) in moved {
-                    desk.move_tag(lease.id, &place, tag, resolved)?;
+                    units.move_tag(lease.id, &place, tag, resolved)?;
                 }
                 if let Settlement::Resolved(resolved) = settlement {
-                    desk.move_wants(lease.id, &place, resolved, |_| true)?;
+                    units.move_wants(lease.id, &place, resolved, |_| true)?;
                 }
                 unit.set_wants(wants(transaction, lease.id)?);
                 transaction.set_phase(lease.id, read::phase(&unit, state, &shared.projects, now));
@@ -226,7 +226,7 @@ impl Store {
                         Unit::Announcement(announcement) => announcement.reopen(),
                         Unit::Image(image) => image.reopen(now),
                     }
-                    Desk { transaction, shared: &shared, now }.open(&mut row)?;
+                    UnitTransaction { transaction, shared: &shared, now }.open(&mut row)?;
                 }
                 Ok(true)
             })
@@ -296,7 +296,7 @@ pub(super) fn wants(connection: &Connection, unit: UnitId) -> rusqlite::Result<V
         .collect()
 }
 
-impl Desk<'_> {
+impl UnitTransaction<'_> {
     /// The wants of `unit` that `chosen` accepts go to the image of `resolved`.
     fn move_wants(
         &self,

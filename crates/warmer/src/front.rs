@@ -2,8 +2,8 @@
 //!
 //! A policy server has one lock for all its look-ups and no timeout on any of them, so a Harbor that is slow would stop
 //! every admission. Here a look-up waits for Harbor only as long as its user's `budget` lasts, and not at all once
-//! Harbor is known to be slow or down (`condition`). The relay itself is never cut short: it goes on in the
-//! background, once for all who ask, and what it finds is known to the next (`knowledge`).
+//! Harbor is known to be slow or down (`breaker`). The relay itself is never cut short: it goes on in the
+//! background, once for all who ask, and what it finds is known to the next (`cache`).
 //!
 //! Reading a manifest starts deadlines in Harbor, so it is deferred, too, while more images stand in line there than
 //! could keep one ([`crate::places::backlog`]).
@@ -25,17 +25,17 @@ use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Subject, Tag, TagOrDi
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use budget::Payer;
+pub(crate) use budget::Caller;
 
 use crate::clock;
 use crate::config;
 use crate::front::budget::{Budgets, Rules};
-use crate::front::circuit_breaker::{Conditions, Manner, Passage};
+use crate::front::circuit_breaker::{Admission, Answered, CircuitBreakers};
 use crate::harbors::{Harbors, NotAllowed};
-use crate::manifests::cache::{Knowledge, Seen};
+use crate::manifests::cache::{Cached, ManifestCache};
 use crate::manifests::relay::{Relay, RelayError};
 use crate::metrics::{FrontOutcome, Metrics};
-use crate::places::backlog::{Backlogs, Stand};
+use crate::places::backlog::{Backlogs, Position};
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_harbor::{AnswerClass, ManifestBody, ManifestHead};
 use harbor_warmer_store::Store;
@@ -52,9 +52,9 @@ pub struct Front {
     store: Store,
     metrics: Arc<Metrics>,
     budgets: Mutex<Budgets>,
-    conditions: Mutex<Conditions>,
-    knowledge: Arc<Mutex<Knowledge>>,
-    flights: Mutex<HashMap<Sought, watch::Receiver<Option<Landed>>>>,
+    breakers: Mutex<CircuitBreakers>,
+    cache: Arc<Mutex<ManifestCache>>,
+    in_flight: Mutex<HashMap<Sought, watch::Receiver<Option<Relayed>>>>,
 }
 
 /// Why a look-up was not answered with a manifest.
@@ -143,7 +143,7 @@ enum Found {
 }
 
 /// How a relay ended.
-type Landed = Result<Found, Arc<RelayError>>;
+type Relayed = Result<Found, Arc<RelayError>>;
 
 impl Front {
     /// A front that knows nothing yet.
@@ -162,9 +162,9 @@ impl Front {
             store,
             metrics,
             budgets: Mutex::new(Budgets::new(rules)),
-            conditions: Mutex::default(),
-            knowledge: Arc::new(Mutex::new(Knowledge::new(config.cache_for))),
-            flights: Mutex::default(),
+            breakers: Mutex::default(),
+            cache: Arc::new(Mutex::new(ManifestCache::new(config.cache_for))),
+            in_flight: Mutex::default(),
         }
     }
 
@@ -174,11 +174,11 @@ impl Front {
     /// See [`FrontError`].
     pub async fn head(
         self: &Arc<Self>,
-        payer: &Payer,
+        caller: &Caller,
         image: &HarborImage,
         reference: &TagOrDigest,
     ) -> Result<ManifestHead, FrontError> {
-        match self.look_up(payer, Sought::Head(image.clone(), reference.clone())).await? {
+        match self.look_up(caller, Sought::Head(image.clone(), reference.clone())).await? {
             Found::Head(head) => Ok(head),
             Found::Missing | Found::Body(_) => Err(FrontError::Missing),
         }
@@ -191,11 +191,11 @@ impl Front {
     /// See [`FrontError`].
     pub async fn get(
         self: &Arc<Self>,
-        payer: &Payer,
+        caller: &Caller,
         image: &HarborImage,
         digest: Digest,
     ) -> Result<ManifestBody, FrontError> {
-        match self.look_up(payer, Sought::Body(image.clone(), digest)).await? {
+        match self.look_up(caller, Sought::Body(image.clone(), digest)).await? {
             Found::Body(body) => Ok(body),
             Found::Missing | Found::Head(_) => Err(FrontError::Missing),
         }
@@ -206,23 +206,23 @@ impl Front {
     /// Not while Harbor is in trouble. But then no look-up comes any more that could show its recovery, so the front
     /// asks for the hand-off's tag itself, now and then, and nobody waits for it. And not while so many images stand
     /// before this one that what the policy would read is to be deferred anyway.
-    pub fn invites(self: &Arc<Self>, payer: &Payer, hand_off: &HandOff, now: Timestamp) -> bool {
+    pub fn invites(self: &Arc<Self>, caller: &Caller, hand_off: &HandOff, now: Timestamp) -> bool {
         let image = &hand_off.image;
         let tag = hand_off.subject.tag();
-        let passage = lock(&self.conditions).admit(image, tag.is_some(), now);
+        let passage = lock(&self.breakers).admit(image, tag.is_some(), now);
         match (passage, tag) {
-            (Passage::Wait, _) if !self.leaves_time(image, now) => {
+            (Admission::Wait, _) if !self.leaves_time(image, now) => {
                 self.metrics.front_deferred(Deferral::Backlog);
                 false
             }
-            (Passage::Wait, _) => lock(&self.budgets).has_left(payer, now),
-            (Passage::Probe, Some(tag)) => {
+            (Admission::Wait, _) => lock(&self.budgets).has_left(caller, now),
+            (Admission::Probe, Some(tag)) => {
                 if let Ok(relay) = self.relay(image) {
                     self.probe(Sought::Head(image.clone(), TagOrDigest::Tag(tag.clone())), relay);
                 }
                 false
             }
-            (Passage::Probe | Passage::Defer, _) => false,
+            (Admission::Probe | Admission::Defer, _) => false,
         }
     }
 
@@ -232,20 +232,20 @@ impl Front {
         match &hand_off.subject {
             Subject::Tag(_) | Subject::Pin { .. } => None,
             Subject::Layers { child, tag } => {
-                lock(&self.knowledge).root_of_layers(&hand_off.image, *child, tag.as_ref(), now)
+                lock(&self.cache).root_of_layers(&hand_off.image, *child, tag.as_ref(), now)
             }
         }
     }
 
     /// The digest that a tag has, and when Harbor said so: its window of 600 s for the tag began then.
     pub fn known_tag(&self, image: &HarborImage, tag: &Tag, now: Timestamp) -> Option<(Digest, Timestamp)> {
-        lock(&self.knowledge).tag(image, tag, now)
+        lock(&self.cache).tag(image, tag, now)
     }
 
     /// Harbor answered for a tag, and it wasn't the front that asked: no look-up needs to ask again for a while.
     pub(crate) fn saw_tag(&self, image: &HarborImage, tag: &Tag, head: ManifestHead, at: Timestamp) {
         let reference = TagOrDigest::Tag(tag.clone());
-        lock(&self.knowledge).saw_head(image, &reference, &Seen::There(head), at);
+        lock(&self.cache).saw_head(image, &reference, &Cached::There(head), at);
     }
 
     /// Opens Harbor's window for every announced tag that may mean this digest, for one who is about to read it.
@@ -266,21 +266,21 @@ impl Front {
         digest: Digest,
         now: Timestamp,
     ) -> Option<(Bytes, String, Timestamp)> {
-        let (at, body) = lock(&self.knowledge).body(image, digest, now)?;
+        let (at, body) = lock(&self.cache).body(image, digest, now)?;
         Some((body.bytes, body.media_type, at))
     }
 
     /// What a digest names, as far as a HEAD or a GET told lately.
     pub(crate) fn known_media_type(&self, image: &HarborImage, digest: Digest, now: Timestamp) -> Option<String> {
-        match lock(&self.knowledge).head(image, &TagOrDigest::Digest(digest), now) {
-            Some(Seen::There(head)) => head.media_type,
-            Some(Seen::Missing) | None => None,
+        match lock(&self.cache).head(image, &TagOrDigest::Digest(digest), now) {
+            Some(Cached::There(head)) => head.media_type,
+            Some(Cached::Missing) | None => None,
         }
     }
 
     /// The root of a child manifest, as far as indexes were read through the front.
     pub fn root_of_child(&self, image: &HarborImage, child: Digest) -> Option<Digest> {
-        lock(&self.knowledge).root_of_child(image, child)
+        lock(&self.cache).root_of_child(image, child)
     }
 
     /// A manifest's bytes, however long Harbor takes, for one who has time: no budget is spent.
@@ -290,14 +290,14 @@ impl Front {
     pub(crate) async fn read(&self, image: &HarborImage, digest: Digest) -> Result<Bytes, String> {
         let relay = self.relay(image).map_err(|error| error.to_string())?;
         match relay.body(image, digest).await {
-            Ok(Seen::There(body)) => Ok(body.bytes),
-            Ok(Seen::Missing) => Err(FrontError::Missing.to_string()),
+            Ok(Cached::There(body)) => Ok(body.bytes),
+            Ok(Cached::Missing) => Err(FrontError::Missing.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    async fn look_up(self: &Arc<Self>, payer: &Payer, sought: Sought) -> Result<Found, FrontError> {
-        let answer = self.find(payer, sought).await;
+    async fn look_up(self: &Arc<Self>, caller: &Caller, sought: Sought) -> Result<Found, FrontError> {
+        let answer = self.find(caller, sought).await;
         let outcome = match &answer {
             Ok((_, outcome)) => *outcome,
             Err(FrontError::Missing) => FrontOutcome::Missing,
@@ -311,7 +311,7 @@ impl Front {
         answer.map(|(found, _)| found)
     }
 
-    async fn find(self: &Arc<Self>, payer: &Payer, sought: Sought) -> Result<(Found, FrontOutcome), FrontError> {
+    async fn find(self: &Arc<Self>, caller: &Caller, sought: Sought) -> Result<(Found, FrontOutcome), FrontError> {
         let relay = self.relay(sought.image()).map_err(FrontError::NotAllowed)?;
         let now = clock::now();
         if let Some(found) = self.known(&sought, &relay, now) {
@@ -326,16 +326,16 @@ impl Front {
         if !may_probe && !self.leaves_time(sought.image(), now) {
             return Err(FrontError::Deferred(Deferral::Backlog));
         }
-        let passage = lock(&self.conditions).admit(sought.image(), may_probe, now);
+        let passage = lock(&self.breakers).admit(sought.image(), may_probe, now);
         match passage {
-            Passage::Defer => return Err(FrontError::Deferred(Deferral::Troubled)),
-            Passage::Probe => {
+            Admission::Defer => return Err(FrontError::Deferred(Deferral::Troubled)),
+            Admission::Probe => {
                 self.probe(sought, relay);
                 return Err(FrontError::Deferred(Deferral::Troubled));
             }
-            Passage::Wait => {}
+            Admission::Wait => {}
         }
-        let allowance = Allowance::begin(self, payer, now).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
+        let allowance = Allowance::begin(self, caller, now).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
         self.stands_in_line(&sought, now);
         let mut flight = self.fly(sought, relay).ok_or(FrontError::Deferred(Deferral::BudgetSpent))?;
         let landed = match tokio::time::timeout(allowance.granted, flight.wait_for(Option::is_some)).await {
@@ -365,7 +365,7 @@ impl Front {
     fn stands_in_line(&self, sought: &Sought, now: Timestamp) {
         if let Sought::Body(image, digest) = sought {
             let root = self.root_of_child(image, *digest).unwrap_or(*digest);
-            self.backlogs.stands(image, root, Stand::UnderWay, now);
+            self.backlogs.stands(image, root, Position::UnderWay, now);
         }
     }
 
@@ -376,29 +376,29 @@ impl Front {
             client: client.clone(),
             project: project.clone(),
             store: self.store.clone(),
-            knowledge: Arc::clone(&self.knowledge),
+            cache: Arc::clone(&self.cache),
         })
     }
 
     /// What needs no asking.
     fn known(&self, sought: &Sought, relay: &Relay, now: Timestamp) -> Option<Found> {
-        let mut knowledge = lock(&self.knowledge);
+        let mut cache = lock(&self.cache);
         match sought {
-            Sought::Head(image, reference) => knowledge.head(image, reference, now).map(|seen| match seen {
-                Seen::There(head) => Found::Head(head),
-                Seen::Missing => Found::Missing,
+            Sought::Head(image, reference) => cache.head(image, reference, now).map(|seen| match seen {
+                Cached::There(head) => Found::Head(head),
+                Cached::Missing => Found::Missing,
             }),
             Sought::Body(image, digest) => {
                 let through = relay.project.resolve_through.as_ref();
                 let second = through.map(|project| HarborImage { project: project.clone(), ..image.clone() });
-                let body = knowledge
+                let body = cache
                     .body(image, *digest, now)
-                    .or_else(|| second.and_then(|second| knowledge.body(&second, *digest, now)));
+                    .or_else(|| second.and_then(|second| cache.body(&second, *digest, now)));
                 if let Some((_, body)) = body {
                     return Some(Found::Body(body));
                 }
-                let head = knowledge.head(image, &TagOrDigest::Digest(*digest), now);
-                (head == Some(Seen::Missing)).then_some(Found::Missing)
+                let head = cache.head(image, &TagOrDigest::Digest(*digest), now);
+                (head == Some(Cached::Missing)).then_some(Found::Missing)
             }
         }
     }
@@ -409,38 +409,38 @@ impl Front {
         let flight = self.fly(sought, relay);
         // What doesn't fly can't land, and the next probe waits for this one's landing.
         if flight.is_none_or(|flight| flight.borrow().is_some()) {
-            lock(&self.conditions).give_up_probe(&image);
+            lock(&self.breakers).give_up_probe(&image);
         }
     }
 
     /// Joins the relay of the same thing that is under way, or starts one. None where too many are.
-    fn fly(self: &Arc<Self>, sought: Sought, relay: Relay) -> Option<watch::Receiver<Option<Landed>>> {
-        let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(&sought) {
+    fn fly(self: &Arc<Self>, sought: Sought, relay: Relay) -> Option<watch::Receiver<Option<Relayed>>> {
+        let mut in_flight = lock(&self.in_flight);
+        if let Some(flight) = in_flight.get(&sought) {
             return Some(flight.clone());
         }
         // One may have landed since this look-up began.
         if let Some(found) = self.known(&sought, &relay, clock::now()) {
             return Some(watch::channel(Some(Ok(found))).1);
         }
-        if flights.len() >= MAX_FLIGHTS {
+        if in_flight.len() >= MAX_FLIGHTS {
             return None;
         }
         let (landing, flight) = watch::channel(None);
-        flights.insert(sought.clone(), flight.clone());
-        drop(flights);
-        let flying = Flying { front: Arc::clone(self), sought, manner: Manner::Troubled };
+        in_flight.insert(sought.clone(), flight.clone());
+        drop(in_flight);
+        let flying = InFlight { front: Arc::clone(self), sought, answered: Answered::Troubled };
         tokio::spawn(async move {
             let mut flying = flying;
             let started = Instant::now();
             let landed = flying.sought.relay(&relay).await;
             let late = started.elapsed() > flying.front.wait;
-            flying.manner =
-                if late || landed.as_ref().is_err_and(is_trouble) { Manner::Troubled } else { Manner::Promptly };
+            flying.answered =
+                if late || landed.as_ref().is_err_and(is_trouble) { Answered::Troubled } else { Answered::Promptly };
             if let Err(error) = &landed {
                 tracing::debug!(image.repository = %flying.sought.image(), error = %error, "a look-up failed");
             }
-            // Knowledge is in place, so those who come from here on find it there.
+            // ManifestCache is in place, so those who come from here on find it there.
             drop(flying);
             landing.send_replace(Some(landed.map_err(Arc::new)));
         });
@@ -458,12 +458,12 @@ impl Sought {
     async fn relay(&self, relay: &Relay) -> Result<Found, RelayError> {
         Ok(match self {
             Self::Head(image, reference) => match relay.head(image, reference).await? {
-                Seen::There(head) => Found::Head(head),
-                Seen::Missing => Found::Missing,
+                Cached::There(head) => Found::Head(head),
+                Cached::Missing => Found::Missing,
             },
             Self::Body(image, digest) => match relay.body(image, *digest).await? {
-                Seen::There(body) => Found::Body(body),
-                Seen::Missing => Found::Missing,
+                Cached::There(body) => Found::Body(body),
+                Cached::Missing => Found::Missing,
             },
         })
     }
@@ -491,36 +491,36 @@ fn is_trouble(error: &RelayError) -> bool {
 }
 
 /// A relay under way. Dropped when it lands, however it does.
-struct Flying {
+struct InFlight {
     front: Arc<Front>,
     sought: Sought,
-    manner: Manner,
+    answered: Answered,
 }
 
-impl Drop for Flying {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        lock(&self.front.conditions).observe(self.sought.image(), self.manner);
-        lock(&self.front.flights).remove(&self.sought);
+        lock(&self.front.breakers).observe(self.sought.image(), self.answered);
+        lock(&self.front.in_flight).remove(&self.sought);
     }
 }
 
 /// The waiting that one look-up was granted. It ends when this is dropped, also when the client goes away.
 struct Allowance<'a> {
     front: &'a Front,
-    payer: &'a Payer,
+    caller: &'a Caller,
     granted: Duration,
 }
 
 impl<'a> Allowance<'a> {
-    fn begin(front: &'a Front, payer: &'a Payer, now: Timestamp) -> Option<Self> {
-        let granted = lock(&front.budgets).begin(payer, now)?;
-        Some(Self { front, payer, granted })
+    fn begin(front: &'a Front, caller: &'a Caller, now: Timestamp) -> Option<Self> {
+        let granted = lock(&front.budgets).begin(caller, now)?;
+        Some(Self { front, caller, granted })
     }
 }
 
 impl Drop for Allowance<'_> {
     fn drop(&mut self) {
-        lock(&self.front.budgets).end(self.payer, clock::now());
+        lock(&self.front.budgets).end(self.caller, clock::now());
     }
 }
 

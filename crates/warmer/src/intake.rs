@@ -28,7 +28,7 @@ pub struct Intake {
 
 /// What a hand-off came to.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum IntakeResult {
     /// It is on the disk, or was known.
     Taken(HandedOff),
     /// It was looked at only, and isn't known.
@@ -54,33 +54,33 @@ impl Intake {
         Self { harbors, targets: Targets::new(&config.targets), store, metrics }
     }
 
-    /// Takes a hand-off in. It is durable when this returns [`Outcome::Taken`].
+    /// Takes a hand-off in. It is durable when this returns [`IntakeResult::Taken`].
     pub(crate) async fn take(
         &self,
         hand_off: HandOff,
         cluster: &str,
         known_root: Option<Digest>,
         now: Timestamp,
-    ) -> Result<Outcome, IntakeError> {
+    ) -> Result<IntakeResult, IntakeError> {
         if let Err(why) = self.allow(&hand_off) {
             tracing::info!(cluster, image.repository = %hand_off.image, reason = why, "a hand-off is refused");
             self.metrics.handed_off(cluster, ImageState::Refused);
-            return Ok(Outcome::Refused(why));
+            return Ok(IntakeResult::Refused(why));
         }
         let written = self.store.hand_off(hand_off, cluster, known_root, now);
         let handed_off = tokio::time::timeout(WRITTEN_WITHIN, written).await.map_err(|_| IntakeError::TooSlow)??;
         self.metrics.handed_off(cluster, handed_off.state);
-        Ok(Outcome::Taken(handed_off))
+        Ok(IntakeResult::Taken(handed_off))
     }
 
     /// What a hand-off would come to, without taking it in.
-    pub(crate) async fn look_at(&self, hand_off: &HandOff) -> Result<Outcome, IntakeError> {
+    pub(crate) async fn look_at(&self, hand_off: &HandOff) -> Result<IntakeResult, IntakeError> {
         if let Err(why) = self.allow(hand_off) {
-            return Ok(Outcome::Refused(why));
+            return Ok(IntakeResult::Refused(why));
         }
         let seen = tokio::time::timeout(WRITTEN_WITHIN, self.store.peek(hand_off));
         let seen = seen.await.map_err(|_| IntakeError::TooSlow)??;
-        Ok(seen.map_or(Outcome::Unknown, Outcome::Taken))
+        Ok(seen.map_or(IntakeResult::Unknown, IntakeResult::Taken))
     }
 
     fn allow(&self, hand_off: &HandOff) -> Result<(), String> {

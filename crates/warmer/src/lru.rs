@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// The bounds of a [`Recent`].
+/// The bounds of a [`Lru`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Entries at most.
@@ -13,7 +13,7 @@ pub(crate) struct Bounds {
 }
 
 /// The map.
-pub(crate) struct Recent<K, V> {
+pub(crate) struct Lru<K, V> {
     bounds: Bounds,
     entries: HashMap<K, Entry<V>>,
     /// The keys by the moment of their last use; moments are counted, not timed.
@@ -28,7 +28,7 @@ struct Entry<V> {
     used: u64,
 }
 
-impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+impl<K: Clone + Eq + Hash, V> Lru<K, V> {
     /// An empty map.
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self { bounds, entries: HashMap::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0 }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {
-        let mut recent = Recent::new(Bounds { entries: 2, bytes: 100 });
+        let mut recent = Lru::new(Bounds { entries: 2, bytes: 100 });
         recent.insert("a", 1, 1);
         recent.insert("b", 2, 1);
         assert_eq!(recent.get(&"a"), Some(&1));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_value_beyond_the_bounds_evicts_nothing() {
-        let mut recent = Recent::new(Bounds { entries: 2, bytes: 10 });
+        let mut recent = Lru::new(Bounds { entries: 2, bytes: 10 });
         recent.insert("a", 1, 10);
         recent.insert("b", 2, 11);
         assert_eq!(recent.get(&"a"), Some(&1));
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn the_bounds_hold_whatever_is_done(steps in prop::collection::vec((0u8..3, 0u8..12, 0usize..40), 0..200)) {
             let bounds = Bounds { entries: 5, bytes: 60 };
-            let mut recent = Recent::new(bounds);
+            let mut recent = Lru::new(bounds);
             for (step, key, bytes) in steps {
                 match step {
                     0 => { recent.get(&key); }

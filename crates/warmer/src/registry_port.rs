@@ -33,10 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config;
-use crate::front::{Front, FrontError, Payer};
+use crate::front::{Caller, Front, FrontError};
 use crate::http::server::{Limits, Port};
 use crate::http::tls::{ServerCertificate, TlsError};
-use crate::intake::{Intake, IntakeError, Outcome};
+use crate::intake::{Intake, IntakeError, IntakeResult};
 use crate::metrics::Metrics;
 use crate::registry_port::answer::{Answer, Code};
 use crate::registry_port::cluster_auth::{ANONYMOUS, ClusterAuth, PasswordError};
@@ -84,12 +84,6 @@ struct Registry {
     empty_config: Digest,
 }
 
-/// Who asks.
-struct Caller {
-    cluster: Option<Arc<str>>,
-    peer: IpAddr,
-}
-
 impl Listening {
     /// Whether it does.
     pub fn is_listening(&self) -> bool {
@@ -98,19 +92,6 @@ impl Listening {
 
     fn set(&self, listening: bool) {
         self.0.store(listening, Ordering::Release);
-    }
-}
-
-impl Caller {
-    fn cluster(&self) -> &str {
-        self.cluster.as_deref().unwrap_or(ANONYMOUS)
-    }
-
-    fn payer(&self) -> Payer {
-        match &self.cluster {
-            Some(cluster) => Payer::Cluster(Arc::clone(cluster)),
-            None => Payer::Peer(self.peer),
-        }
     }
 }
 
@@ -199,7 +180,14 @@ impl Registry {
             answer::body_not_allowed()
         } else {
             match secrets.clusters.authenticate(request.headers().get(AUTHORIZATION)) {
-                Ok(cluster) => self.answer_caller(&Caller { cluster, peer }, method, request.uri().path()).await,
+                Ok(cluster) => {
+                    self.answer_caller(
+                        &cluster.map_or(Caller::Peer(peer), Caller::Cluster),
+                        method,
+                        request.uri().path(),
+                    )
+                    .await
+                }
                 Err(_) => answer::error(
                     Code::Unauthorized,
                     "user name and password of a cluster are needed; the warmer's `registry.credentials` has them",
@@ -239,16 +227,18 @@ impl Registry {
             self.intake.look_at(&hand_off).await
         } else {
             let known_root = self.front.known_root(&hand_off, now);
-            self.intake.take(hand_off.clone(), caller.cluster(), known_root, now).await
+            self.intake.take(hand_off.clone(), cluster_of(caller), known_root, now).await
         };
         let receipt = match outcome {
-            Ok(Outcome::Taken(handed_off)) => {
-                let look_up = !handed_off.resolved && self.front.invites(&caller.payer(), &hand_off, now);
+            Ok(IntakeResult::Taken(handed_off)) => {
+                let look_up = !handed_off.resolved && self.front.invites(caller, &hand_off, now);
                 let lookup = if look_up { Lookup::Yes } else { Lookup::No };
                 Receipt { state: handed_off.state, lookup, image: Some(handed_off.id), reason: handed_off.reason }
             }
-            Ok(Outcome::Unknown) => Receipt { state: ImageState::New, lookup: Lookup::No, image: None, reason: None },
-            Ok(Outcome::Refused(reason)) => {
+            Ok(IntakeResult::Unknown) => {
+                Receipt { state: ImageState::New, lookup: Lookup::No, image: None, reason: None }
+            }
+            Ok(IntakeResult::Refused(reason)) => {
                 Receipt { state: ImageState::Refused, lookup: Lookup::No, image: None, reason: Some(reason) }
             }
             Err(error) => return unavailable(caller, &hand_off.image, &error),
@@ -258,9 +248,8 @@ impl Registry {
     }
 
     async fn manifest(&self, caller: &Caller, image: &HarborImage, reference: TagOrDigest, is_head: bool) -> Answer {
-        let payer = caller.payer();
         if is_head {
-            return match self.front.head(&payer, image, &reference).await {
+            return match self.front.head(caller, image, &reference).await {
                 Ok(head) => answer::manifest_head(head.digest, head.media_type.as_deref(), head.size_bytes),
                 Err(error) => front_error(&error),
             };
@@ -271,17 +260,25 @@ impl Registry {
                 "a tag is not read through the front: ask for its digest with HEAD, then GET by digest",
             );
         };
-        match self.front.get(&payer, image, digest).await {
+        match self.front.get(caller, image, digest).await {
             Ok(body) => answer::manifest(body.bytes, &body.media_type, digest),
             Err(error) => front_error(&error),
         }
     }
 }
 
+/// The name in status and metrics.
+fn cluster_of(caller: &Caller) -> &str {
+    match caller {
+        Caller::Cluster(cluster) => cluster,
+        Caller::Peer(_) => ANONYMOUS,
+    }
+}
+
 /// The one case in which an image is not handed over although it could be: worth a line each time.
 fn unavailable(caller: &Caller, image: &HarborImage, error: &IntakeError) -> Answer {
     tracing::error!(
-        cluster = caller.cluster(),
+        cluster = cluster_of(caller),
         image.repository = %image,
         error = error as &dyn std::error::Error,
         "a hand-off can't be written down"

@@ -25,15 +25,15 @@ use crate::config;
 use crate::front::Front;
 use crate::harbors::Harbors;
 use crate::metrics::{Metrics, SettledAs, TimedStep};
-use crate::places::backlog::{Backlogs, Stand};
+use crate::places::backlog::{Backlogs, Position};
 use crate::places::copies::Copies;
 use crate::places::transfers::Transfers;
 use crate::replication::replicator::Replicators;
 use carry_out::Seen;
 use harbor_warmer_core::announcement::{self, Resolved};
-use harbor_warmer_core::hindrance::{Failure, Hindrance};
 use harbor_warmer_core::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Waiting};
-use harbor_warmer_core::project::Bearing;
+use harbor_warmer_core::problem::{Failure, Problem};
+use harbor_warmer_core::project::Effect;
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_store::{Lease, Leased, Settlement, Store, StoreError, Unit};
@@ -224,7 +224,7 @@ impl Workshop {
     async fn warm(&self, lease: Lease, mut image: Image) -> Result<(), StoreError> {
         let mut moved: Vec<(Tag, Resolved)> = Vec::new();
         let before = self.standing(&image);
-        let mut stand = Stand::Gone;
+        let mut stand = Position::Gone;
         let settlement = loop {
             let now = clock::now();
             let project = self.projects.get(&image.place, now);
@@ -253,7 +253,7 @@ impl Workshop {
                     }
                     if held_back {
                         // Harbor has as much to copy as it may; the places come free as blobs arrive.
-                        stand = if image.has_begun() { Stand::UnderWay } else { Stand::Waits };
+                        stand = if image.has_begun() { Position::UnderWay } else { Position::Waits };
                         let due = clock::now() + project.timers.poll(self.wait_for_turn(&image, stand));
                         break Settlement::Wait { due, reason: Some(Waiting::Turn.to_string()) };
                     }
@@ -261,20 +261,20 @@ impl Workshop {
                 Next::WaitUntil(due, waiting) => {
                     match waiting {
                         Waiting::Paused(_) => image.observe(&project, Observation::Held, now),
-                        Waiting::Blobs => stand = Stand::UnderWay,
+                        Waiting::Blobs => stand = Position::UnderWay,
                         _ => {}
                     }
                     break Settlement::Wait { due, reason: Some(waiting.to_string()) };
                 }
                 Next::Stuck(error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
-                    let failure = Failure::new(Hindrance::NeverRecorded, error);
+                    let failure = Failure::new(Problem::NeverRecorded, error);
                     image.observe(&project, Observation::Failed { step: "verify".to_owned(), failure }, now);
                 }
                 Next::Refused(error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
-                    let failure = Failure::new(Hindrance::StorageRefused, error);
-                    self.projects.observe(&image.place, Bearing::StorageRefused(failure.clone()), now);
+                    let failure = Failure::new(Problem::StorageRefused, error);
+                    self.projects.observe(&image.place, Effect::StorageRefused(failure.clone()), now);
                     image.observe(&project, Observation::Throttled { step: "verify".to_owned(), failure }, now);
                 }
                 Next::Done(again) => {
@@ -300,25 +300,25 @@ impl Workshop {
     }
 
     /// How long an image has to wait for a place: in a long line it asks less often.
-    fn wait_for_turn(&self, image: &Image, stand: Stand) -> Duration {
+    fn wait_for_turn(&self, image: &Image, stand: Position) -> Duration {
         match (stand, self.harbors.get(&image.place)) {
-            (Stand::Waits, Ok(harbor)) => self.backlogs.wait(harbor.client.name(), &harbor.limiter, clock::now()),
-            (Stand::Waits | Stand::UnderWay | Stand::Gone, _) => Duration::ZERO,
+            (Position::Waits, Ok(harbor)) => self.backlogs.wait(harbor.client.name(), &harbor.limiter, clock::now()),
+            (Position::Waits | Position::UnderWay | Position::Gone, _) => Duration::ZERO,
         }
     }
 
     /// Where an image stands, to tell what a worker has brought about.
-    fn standing(&self, image: &Image) -> Standing {
+    fn standing(&self, image: &Image) -> Progress {
         let now = clock::now();
         let project = self.projects.get(&image.place, now);
-        Standing { milestones: image.milestones(&project), blocked_tags: image.blocked_tags(&project, now) }
+        Progress { milestones: image.milestones(&project), blocked_tags: image.blocked_tags(&project, now) }
     }
 
     async fn let_go(
         &self,
         lease: Lease,
         image: Image,
-        before: Standing,
+        before: Progress,
         settlement: Settlement,
         moved: Vec<(Tag, Resolved)>,
     ) -> Result<(), StoreError> {
@@ -334,7 +334,7 @@ impl Workshop {
         Ok(())
     }
 
-    fn tell(&self, place: &HarborImage, root: Digest, admitted: Timestamp, before: Standing, after: Standing) {
+    fn tell(&self, place: &HarborImage, root: Digest, admitted: Timestamp, before: Progress, after: Progress) {
         let steps = [
             (TimedStep::Local, before.milestones.local, after.milestones.local),
             (TimedStep::Recorded, before.milestones.recorded, after.milestones.recorded),
@@ -379,7 +379,7 @@ impl Workshop {
 }
 
 /// Where an image stands.
-struct Standing {
+struct Progress {
     milestones: Milestones,
     blocked_tags: BTreeMap<Tag, BlockedBy>,
 }

@@ -1,7 +1,7 @@
 use super::{render_image, render_list};
 use crate::fixtures::{NOW, summary, warming};
 use crate::terminal::screen::Screen;
-use harbor_warmer_core::hindrance::Hindrance;
+use harbor_warmer_core::problem::Problem;
 use harbor_warmer_core::view::{ImageList, StuckView};
 
 fn list() -> ImageList {
@@ -103,7 +103,7 @@ fn an_image_that_is_stuck_ends_its_timeline_with_the_step_the_cause_and_the_cure
     let mut view = warming();
     let cause = "gave up: Harbor's upstream does not answer; look at the registry endpoint's status\u{1b}[2J";
     view.stuck =
-        Some(StuckView::new("read the image's manifest".to_owned(), Hindrance::UpstreamSilent, cause.to_owned()));
+        Some(StuckView::new("read the image's manifest".to_owned(), Problem::UpstreamSilent, cause.to_owned()));
     let text = render_image(&view, NOW, &Screen { width: Some(72), colour: false });
     insta::assert_snapshot!(text[text.find("Timeline").unwrap()..], @r"
     Timeline

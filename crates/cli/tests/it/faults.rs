@@ -209,7 +209,7 @@ async fn what_a_person_mends_in_harbor_is_waited_for_and_uses_nothing_up(
     harm(&site.harbor);
     let id = announce(&site).await;
     let view = site.wait_for_reason(&id, reason).await;
-    assert!(view.stuck.is_some_and(|stuck| !stuck.hindrance.passes()), "a person is told what to do");
+    assert!(view.stuck.is_some_and(|stuck| !stuck.problem.passes()), "a person is told what to do");
     assert!(!site.harbor_has(&image, AMD64));
     assert!(site.is_ready().await, "hand-offs are taken in all the same");
     mend(&site.harbor);

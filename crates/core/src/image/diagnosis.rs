@@ -4,7 +4,7 @@
 
 use super::{Content, DeadReason, Image, Next, TagStatus, Waiting};
 use crate::attempts::Attempt;
-use crate::hindrance::Hindrance;
+use crate::problem::Problem;
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 use crate::view::StuckView;
@@ -14,19 +14,19 @@ impl Image {
     /// its worker took down when it let go of it, and `dead` whether it gave it up.
     pub fn stuck(&self, dead: bool, reason: Option<&str>, project: &Project, now: Timestamp) -> Option<StuckView> {
         let step = self.stage(project, now);
-        let stuck = |hindrance, cause: String| Some(StuckView::new(step.clone(), hindrance, cause));
+        let stuck = |problem, cause: String| Some(StuckView::new(step.clone(), problem, cause));
         match self.next(project, now) {
             Next::Dead(reason) => {
-                let hindrance = self.why_dead(&reason);
-                stuck(hindrance, reason.to_string())
+                let problem = self.why_dead(&reason);
+                stuck(problem, reason.to_string())
             }
-            _ if dead => stuck(Hindrance::Crashed, reason.unwrap_or_default().to_owned()),
+            _ if dead => stuck(Problem::Crashed, reason.unwrap_or_default().to_owned()),
             Next::WaitUntil(_, waiting) => self.why_waiting(step, waiting, project),
-            Next::Stuck(why) => stuck(Hindrance::NeverRecorded, why),
-            Next::Refused(why) => stuck(Hindrance::StorageRefused, why),
+            Next::Stuck(why) => stuck(Problem::NeverRecorded, why),
+            Next::Refused(why) => stuck(Problem::StorageRefused, why),
             // The step is due, and its worker was told that others are before it.
             Next::Do(_) if reason == Some(&Waiting::Turn.to_string()) => {
-                stuck(Hindrance::Turn, "the places at Harbor are taken by other images".to_owned())
+                stuck(Problem::Turn, "the places at Harbor are taken by other images".to_owned())
             }
             Next::Do(_) => None,
             Next::Done(_) => self.unrecorded_tag(project, now),
@@ -61,16 +61,16 @@ impl Image {
         }
     }
 
-    fn why_dead(&self, reason: &DeadReason) -> Hindrance {
+    fn why_dead(&self, reason: &DeadReason) -> Problem {
         match reason {
-            DeadReason::NoSuchPlatform { .. } => Hindrance::NoSuchPlatform,
-            DeadReason::NoSuchTag => Hindrance::MissingTag,
-            DeadReason::NoSuchManifest => Hindrance::MissingManifest,
-            DeadReason::Unsupported(_) => Hindrance::Unsupported,
-            DeadReason::Untagged => Hindrance::Untagged,
-            DeadReason::Crashed => Hindrance::Crashed,
+            DeadReason::NoSuchPlatform { .. } => Problem::NoSuchPlatform,
+            DeadReason::NoSuchTag => Problem::MissingTag,
+            DeadReason::NoSuchManifest => Problem::MissingManifest,
+            DeadReason::Unsupported(_) => Problem::Unsupported,
+            DeadReason::Untagged => Problem::Untagged,
+            DeadReason::Crashed => Problem::Crashed,
             DeadReason::GaveUp(error) => {
-                self.attempt_of(error).and_then(|attempt| attempt.hindrance).unwrap_or(Hindrance::Unknown)
+                self.attempt_of(error).and_then(|attempt| attempt.problem).unwrap_or(Problem::Unknown)
             }
         }
     }
@@ -83,24 +83,22 @@ impl Image {
     }
 
     fn why_waiting(&self, step: String, waiting: Waiting, project: &Project) -> Option<StuckView> {
-        let stuck = |hindrance, cause: String| Some(StuckView::new(step.clone(), hindrance, cause));
+        let stuck = |problem, cause: String| Some(StuckView::new(step.clone(), problem, cause));
         match waiting {
             Waiting::Paused(_) => {
                 let pause = project.pause.as_ref()?;
-                stuck(pause.hindrance, format!("work on the project stands still: {}", pause.reason))
+                stuck(pause.problem, format!("work on the project stands still: {}", pause.reason))
             }
             Waiting::Retry(error) => match self.attempt_of(&error) {
-                Some(last) => {
-                    Some(StuckView::new(last.step.clone(), last.hindrance.unwrap_or(Hindrance::Unknown), error))
-                }
-                None => stuck(Hindrance::Unknown, error),
+                Some(last) => Some(StuckView::new(last.step.clone(), last.problem.unwrap_or(Problem::Unknown), error)),
+                None => stuck(Problem::Unknown, error),
             },
-            waiting @ Waiting::Replication(_) => stuck(Hindrance::Replicating, waiting.to_string()),
-            waiting @ Waiting::Turn => stuck(Hindrance::Turn, waiting.to_string()),
-            waiting @ Waiting::Blobs => stuck(Hindrance::Copying, waiting.to_string()),
-            waiting @ Waiting::Record => stuck(Hindrance::Recording, waiting.to_string()),
-            waiting @ Waiting::Tag(_) => stuck(Hindrance::TagPending, waiting.to_string()),
-            waiting @ Waiting::Strain => stuck(Hindrance::Strain, waiting.to_string()),
+            waiting @ Waiting::Replication(_) => stuck(Problem::Replicating, waiting.to_string()),
+            waiting @ Waiting::Turn => stuck(Problem::Turn, waiting.to_string()),
+            waiting @ Waiting::Blobs => stuck(Problem::Copying, waiting.to_string()),
+            waiting @ Waiting::Record => stuck(Problem::Recording, waiting.to_string()),
+            waiting @ Waiting::Tag(_) => stuck(Problem::TagPending, waiting.to_string()),
+            waiting @ Waiting::Strain => stuck(Problem::Strain, waiting.to_string()),
         }
     }
 
@@ -109,15 +107,15 @@ impl Image {
         let wants = self.wants.iter().filter_map(|want| want.tag.as_ref());
         wants.into_iter().find_map(|tag| {
             let stuck =
-                |hindrance, cause| Some(StuckView::new(format!("record the tag {tag} in Harbor"), hindrance, cause));
+                |problem, cause| Some(StuckView::new(format!("record the tag {tag} in Harbor"), problem, cause));
             match self.tag_status(tag, project, now) {
                 TagStatus::Blocked { heals_at, by } => {
-                    stuck(Hindrance::TagBlocked, self.blocked_reason(tag, by, heals_at))
+                    stuck(Problem::TagBlocked, self.blocked_reason(tag, by, heals_at))
                 }
-                TagStatus::NeverRecorded => stuck(Hindrance::TagNeverRecorded, never_recorded(tag)),
-                TagStatus::Moved => stuck(Hindrance::TagMoved, format!("the tag {tag} means another image now")),
+                TagStatus::NeverRecorded => stuck(Problem::TagNeverRecorded, never_recorded(tag)),
+                TagStatus::Moved => stuck(Problem::TagMoved, format!("the tag {tag} means another image now")),
                 TagStatus::Unverifiable if project.kind == crate::project::HarborKind::Harbor => {
-                    stuck(Hindrance::TagUnreadable, "the robot may not read what Harbor has recorded".to_owned())
+                    stuck(Problem::TagUnreadable, "the robot may not read what Harbor has recorded".to_owned())
                 }
                 TagStatus::Unverifiable
                 | TagStatus::Recorded

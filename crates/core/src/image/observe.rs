@@ -4,7 +4,7 @@ use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::replication::ReplicationOutcome;
 use super::{Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
-use crate::hindrance::{Failure, Hindrance};
+use crate::problem::{Failure, Problem};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 
@@ -317,7 +317,7 @@ impl Image {
             return;
         }
         let seed = self.root;
-        let failure = Failure::new(Hindrance::MissingTag, "the upstream has no such tag");
+        let failure = Failure::new(Problem::MissingTag, "the upstream has no such tag");
         self.attempts.failed(&format!("HEAD tag {tag}"), failure, &seed, now);
     }
 
@@ -361,7 +361,7 @@ impl Image {
             self.tags.entry(tag).or_default().headed = None;
         }
         let error = "the upstream has no such manifest, although its tag was said to mean it";
-        self.attempts.failed("read the root manifest", Failure::new(Hindrance::MissingManifest, error), &digest, now);
+        self.attempts.failed("read the root manifest", Failure::new(Problem::MissingManifest, error), &digest, now);
     }
 
     fn hopeless(&mut self, digest: Digest, reason: DeadReason) {

@@ -12,7 +12,7 @@ use harbor_warmer_protocol::{Digest, Tag, TargetName};
 use super::next::{Plan, Step, Waiting};
 use super::{Image, ReplicationState};
 use crate::attempts::Attempts;
-use crate::hindrance::{Failure, Hindrance};
+use crate::problem::{Failure, Problem};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 
@@ -134,7 +134,7 @@ impl Image {
                 // An execution that never ends, for its jobservice was lost, is started anew.
                 ReplicationOutcome::Running if state.started.is_some_and(|at| now.since(at) > LONGEST_EXECUTION) => {
                     state.execution = None;
-                    let failure = Failure::new(Hindrance::ReplicationFailed, "the execution did not end in a day");
+                    let failure = Failure::new(Problem::ReplicationFailed, "the execution did not end in a day");
                     state.failed(failure, &seed, now);
                 }
                 ReplicationOutcome::Running => {}
@@ -149,7 +149,7 @@ impl Image {
                         // One refused tag fails the task although another arrived: each by itself tells which.
                         state.alone = true;
                     } else {
-                        let failure = Failure::new(Hindrance::ReplicationFailed, error);
+                        let failure = Failure::new(Problem::ReplicationFailed, error);
                         state.failed(failure, &seed, now);
                     }
                 }

@@ -11,7 +11,7 @@ use harbor_warmer_protocol::{Digest, ImageState, Platforms, Tag};
 use rstest::rstest;
 
 use super::{DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
-use crate::hindrance::{Failure, Hindrance};
+use crate::problem::{Failure, Problem};
 use crate::project::{HarborKind, Transfer};
 use crate::project::{Pause, Project};
 use crate::timers::Timers;
@@ -251,7 +251,7 @@ fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
             Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
             Next::WaitUntil(until, _) => model.now = until,
             Next::Refused(error) => {
-                let failure = Failure::new(Hindrance::StorageRefused, error);
+                let failure = Failure::new(Problem::StorageRefused, error);
                 let refused = Observation::Throttled { step: "verify".to_owned(), failure };
                 image.observe(&a_project(), refused, model.now);
             }
@@ -280,10 +280,10 @@ fn a_storage_that_was_mended_in_a_pause_is_not_judged_by_what_it_refused_before(
             other => panic!("{other:?}"),
         }
     };
-    let failure = Failure::new(Hindrance::StorageRefused, reason.clone());
+    let failure = Failure::new(Problem::StorageRefused, reason.clone());
     let refused = Observation::Throttled { step: "verify".to_owned(), failure };
     image.observe(&project, refused, model.now);
-    project.pause = Some(Pause { reason, hindrance: Hindrance::StorageRefused, probe_at: model.now + seconds(60) });
+    project.pause = Some(Pause { reason, problem: Problem::StorageRefused, probe_at: model.now + seconds(60) });
     let Next::WaitUntil(probe_at, Waiting::Paused(_)) = image.next(&project, model.now) else {
         panic!("the project is paused")
     };
@@ -463,11 +463,11 @@ fn a_pause_uses_up_nothing_however_long_it_is() {
     let mut image = wanted(&model);
     let pause = Pause {
         reason: "the robot has expired".to_owned(),
-        hindrance: Hindrance::Credentials,
+        problem: Problem::Credentials,
         probe_at: START + seconds(30 * 86_400),
     };
     let paused = Project { pause: Some(pause), ..a_project() };
-    let failure = Failure::new(Hindrance::Credentials, "401");
+    let failure = Failure::new(Problem::Credentials, "401");
     image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), failure }, START);
     let Next::WaitUntil(until, Waiting::Paused(reason)) = image.next(&paused, START + seconds(1)) else { panic!() };
     assert!(until >= START + seconds(30 * 86_400) && reason.contains("expired"));

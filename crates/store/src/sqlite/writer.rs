@@ -12,10 +12,10 @@ use super::schema;
 use crate::StoreError;
 
 /// A change, and how to tell its caller once it is committed.
-type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Answer> + Send>;
+type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Committed> + Send>;
 
 /// Tells the caller.
-type Answer = Box<dyn FnOnce() + Send>;
+type Committed = Box<dyn FnOnce() + Send>;
 
 /// So many changes share a commit at most: the time that a batch takes stays far below the sync that it saves.
 const BATCH: usize = 512;
@@ -128,7 +128,7 @@ fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, health
     }
 }
 
-fn commit(connection: &Connection, batch: Vec<Change>, healthy: &AtomicBool) -> rusqlite::Result<Vec<Answer>> {
+fn commit(connection: &Connection, batch: Vec<Change>, healthy: &AtomicBool) -> rusqlite::Result<Vec<Committed>> {
     let written = write_batch(connection, batch, healthy.load(Ordering::Relaxed));
     healthy.store(written.is_ok(), Ordering::Relaxed);
     if written.is_err() && !connection.is_autocommit() {
@@ -138,7 +138,7 @@ fn commit(connection: &Connection, batch: Vec<Change>, healthy: &AtomicBool) -> 
     written
 }
 
-fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> rusqlite::Result<Vec<Answer>> {
+fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> rusqlite::Result<Vec<Committed>> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     if !healthy {
         // Looking for work in an empty queue writes nothing, so it would not tell whether the disk takes writes again.

@@ -23,7 +23,7 @@ pub(super) enum Operation {
     },
     Settle {
         holder: usize,
-        outcome: Outcome,
+        outcome: Ended,
     },
     Renew {
         holder: usize,
@@ -43,7 +43,7 @@ pub(super) enum Operation {
 
 /// How a worker lets go; what doesn't fit the unit is a wait.
 #[derive(Clone, Debug)]
-pub(super) enum Outcome {
+pub(super) enum Ended {
     Wait { seconds: u64 },
     Warm,
     Dead,
@@ -59,11 +59,11 @@ pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
         1 => (100u8..102, prop::option::of(tags())).prop_map(|(n, tag)| Subject::Layers { child: digest(n), tag }),
     ];
     let outcome = prop_oneof![
-        1 => (0u64..900).prop_map(|seconds| Outcome::Wait { seconds }),
-        3 => Just(Outcome::Warm),
-        1 => Just(Outcome::Dead),
-        3 => (1u8..4).prop_map(|root| Outcome::Resolved { root }),
-        1 => (1u8..4).prop_map(|root| Outcome::Moved { root }),
+        1 => (0u64..900).prop_map(|seconds| Ended::Wait { seconds }),
+        3 => Just(Ended::Warm),
+        1 => Just(Ended::Dead),
+        3 => (1u8..4).prop_map(|root| Ended::Resolved { root }),
+        1 => (1u8..4).prop_map(|root| Ended::Moved { root }),
     ];
     let operation = prop_oneof![
         6 => (subject, 0u8..3, any::<bool>(), prop::option::of(1u8..4)).prop_map(
@@ -187,21 +187,21 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
         }
     }
 
-    async fn settle(&mut self, holder: Holder, outcome: Outcome) {
+    async fn settle(&mut self, holder: Holder, outcome: Ended) {
         let (leased, now) = (holder.leased, self.now);
         let mut moved = Vec::new();
         let is_image = matches!(leased.unit, Unit::Image(_));
         let (unit, settlement) = match outcome {
-            Outcome::Warm if is_image => (leased.warmed(now), Settlement::Done { again: None }),
-            Outcome::Moved { root } if is_image && digest(root) != leased.image().root => {
+            Ended::Warm if is_image => (leased.warmed(now), Settlement::Done { again: None }),
+            Ended::Moved { root } if is_image && digest(root) != leased.image().root => {
                 moved.push((tag("latest"), resolved(root, now)));
                 (leased.warmed(now), Settlement::Done { again: None })
             }
-            Outcome::Resolved { root } if !is_image => {
+            Ended::Resolved { root } if !is_image => {
                 (leased.headed(root, now), Settlement::Resolved(resolved(root, now)))
             }
-            Outcome::Dead => (leased.unit.clone(), Settlement::Dead { reason: "no such tag".to_owned() }),
-            Outcome::Wait { seconds: n } => {
+            Ended::Dead => (leased.unit.clone(), Settlement::Dead { reason: "no such tag".to_owned() }),
+            Ended::Wait { seconds: n } => {
                 (leased.unit.clone(), Settlement::Wait { due: now + seconds(n), reason: None })
             }
             _ => (leased.unit.clone(), Settlement::Wait { due: now, reason: None }),
@@ -253,7 +253,7 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
             }
             for holder in std::mem::take(&mut self.holders) {
                 let is_image = matches!(holder.leased.unit, Unit::Image(_));
-                let outcome = if is_image { Outcome::Warm } else { Outcome::Resolved { root: 1 } };
+                let outcome = if is_image { Ended::Warm } else { Ended::Resolved { root: 1 } };
                 self.settle(holder, outcome).await;
                 self.check().await;
             }

@@ -10,7 +10,7 @@ use crate::admin::body::read_json;
 use crate::admin::error::ApiError;
 use crate::clock;
 use crate::hand_off_by_rule;
-use crate::intake::Outcome;
+use crate::intake::IntakeResult;
 use harbor_warmer_core::view::plan::{PlanRequest, PlanResponse};
 use harbor_warmer_core::view::{WarmEntry, WarmRequest, WarmResponse};
 
@@ -41,11 +41,11 @@ async fn warm_one(state: &AdminState, image: String) -> WarmEntry {
         Err(reason) => return refused(image, reason),
     };
     match state.intake.take(hand_off, COMMAND_LINE, None, clock::now()).await {
-        Ok(Outcome::Taken(handed_off)) => {
+        Ok(IntakeResult::Taken(handed_off)) => {
             WarmEntry { image, id: Some(handed_off.id), state: handed_off.state, reason: handed_off.reason }
         }
-        Ok(Outcome::Refused(reason)) => refused(image, reason),
-        Ok(Outcome::Unknown) => refused(image, "it was not taken in".to_owned()),
+        Ok(IntakeResult::Refused(reason)) => refused(image, reason),
+        Ok(IntakeResult::Unknown) => refused(image, "it was not taken in".to_owned()),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a hand-off by hand can't be written down");
             WarmEntry { image, id: None, state: ImageState::Failed, reason: Some(error.to_string()) }

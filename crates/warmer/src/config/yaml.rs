@@ -17,12 +17,12 @@ use super::Mistake;
 pub(super) struct Document {
     /// What it says.
     pub(super) value: Value,
-    positions: HashMap<String, Position>,
+    positions: HashMap<String, LineColumn>,
 }
 
 /// Line and column, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct LineColumn {
     /// The line.
     pub(super) line: u64,
     /// The column, in characters.
@@ -45,16 +45,16 @@ impl Document {
         // `yes` and `no` are texts, as YAML 1.2 has it and as every other key here treats them.
         let options = serde_saphyr::options! { strict_booleans: true };
         let root: Option<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let position = error.location().map_or(Position::START, Position::from);
+            let position = error.location().map_or(LineColumn::START, LineColumn::from);
             Mistake { line: position.line, column: position.column, path: String::new(), message: error.render() }
         })?;
-        let mut positions = HashMap::from([(String::new(), Position::START)]);
+        let mut positions = HashMap::from([(String::new(), LineColumn::START)]);
         let value = root.map_or_else(|| Value::Object(Map::new()), |root| root.into_value("", &mut positions));
         Ok(Self { value, positions })
     }
 
     /// Where a path stands; the nearest map or list above it for one that is missing.
-    pub(super) fn position(&self, path: &str) -> Position {
+    pub(super) fn position(&self, path: &str) -> LineColumn {
         let mut path = path;
         loop {
             if let Some(position) = self.positions.get(path) {
@@ -65,13 +65,13 @@ impl Document {
     }
 }
 
-// === impl Position ===
+// === impl LineColumn ===
 
-impl Position {
+impl LineColumn {
     const START: Self = Self { line: 1, column: 1 };
 }
 
-impl From<Location> for Position {
+impl From<Location> for LineColumn {
     fn from(location: Location) -> Self {
         Self { line: location.line().max(1), column: location.column().max(1) }
     }
@@ -80,7 +80,7 @@ impl From<Location> for Position {
 // === impl Node ===
 
 impl Node {
-    fn into_value(self, path: &str, positions: &mut HashMap<String, Position>) -> Value {
+    fn into_value(self, path: &str, positions: &mut HashMap<String, LineColumn>) -> Value {
         match self {
             Self::Scalar(value) => value,
             Self::List(items) => {
@@ -180,24 +180,24 @@ impl<'de> Visitor<'de> for NodeVisitor {
 mod tests {
     use serde_json::json;
 
-    use super::{Document, Position};
+    use super::{Document, LineColumn};
 
     #[test]
     fn remembers_where_every_key_and_item_stands() {
         let document = Document::parse("a: 1\nb:\n  c:\n    - x\n    - {d: true}\n").unwrap();
 
         assert_eq!(document.value, json!({ "a": 1, "b": { "c": ["x", { "d": true }] } }));
-        assert_eq!(document.position("b.c"), Position { line: 3, column: 3 });
-        assert_eq!(document.position("b.c[0]"), Position { line: 4, column: 7 });
-        assert_eq!(document.position("b.c[1].d"), Position { line: 5, column: 8 });
+        assert_eq!(document.position("b.c"), LineColumn { line: 3, column: 3 });
+        assert_eq!(document.position("b.c[0]"), LineColumn { line: 4, column: 7 });
+        assert_eq!(document.position("b.c[1].d"), LineColumn { line: 5, column: 8 });
     }
 
     #[test]
     fn a_missing_key_is_told_where_it_would_stand() {
         let document = Document::parse("a: 1\nb:\n  c: 2\n").unwrap();
 
-        assert_eq!(document.position("b.missing[3].deep"), Position { line: 2, column: 1 });
-        assert_eq!(document.position("missing"), Position { line: 1, column: 1 });
+        assert_eq!(document.position("b.missing[3].deep"), LineColumn { line: 2, column: 1 });
+        assert_eq!(document.position("missing"), LineColumn { line: 1, column: 1 });
     }
 
     #[test]

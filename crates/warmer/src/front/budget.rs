@@ -19,11 +19,11 @@ use harbor_warmer_core::timestamp::Timestamp;
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 
 /// Buckets at once. Only peers without credentials can be that many; one more finds its budget spent.
-const MAX_PAYERS: usize = 4096;
+const MAX_CALLERS: usize = 4096;
 
 /// Whose budget a look-up spends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Payer {
+pub enum Caller {
     /// The cluster that the credentials name; all replicas of its policy server share its budget.
     Cluster(Arc<str>),
     /// The peer, where no credentials are configured.
@@ -44,7 +44,7 @@ pub(crate) struct Rules {
 /// The buckets of all users. A user who isn't here has a full one.
 pub(crate) struct Budgets {
     rules: Rules,
-    buckets: HashMap<Payer, Bucket>,
+    buckets: HashMap<Caller, Bucket>,
 }
 
 #[derive(Clone, Copy)]
@@ -83,43 +83,43 @@ impl Budgets {
         Self { rules, buckets: HashMap::new() }
     }
 
-    /// Whether a look-up by `payer` would be granted any waiting.
-    pub(crate) fn has_left(&self, payer: &Payer, now: Timestamp) -> bool {
-        let left = match self.buckets.get(payer) {
+    /// Whether a look-up by `caller` would be granted any waiting.
+    pub(crate) fn has_left(&self, caller: &Caller, now: Timestamp) -> bool {
+        let left = match self.buckets.get(caller) {
             Some(bucket) => bucket.at(now, &self.rules).level,
-            None if self.buckets.len() >= MAX_PAYERS => Duration::ZERO,
+            None if self.buckets.len() >= MAX_CALLERS => Duration::ZERO,
             None => self.rules.capacity,
         };
         !left.is_zero() && left >= self.rules.least()
     }
 
-    /// A look-up by `payer` begins to wait: for how long at most, or none where the budget is spent. Each begin is
+    /// A look-up by `caller` begins to wait: for how long at most, or none where the budget is spent. Each begin is
     /// followed by an [`Budgets::end`].
-    pub(crate) fn begin(&mut self, payer: &Payer, now: Timestamp) -> Option<Duration> {
-        if let Some(bucket) = self.buckets.get_mut(payer) {
+    pub(crate) fn begin(&mut self, caller: &Caller, now: Timestamp) -> Option<Duration> {
+        if let Some(bucket) = self.buckets.get_mut(caller) {
             *bucket = bucket.at(now, &self.rules);
         } else {
             self.forget_full(now);
         }
-        if !self.has_left(payer, now) {
+        if !self.has_left(caller, now) {
             return None;
         }
         let full = Bucket { level: self.rules.capacity, at: now, waiting: 0 };
-        let bucket = self.buckets.entry(payer.clone()).or_insert(full);
+        let bucket = self.buckets.entry(caller.clone()).or_insert(full);
         bucket.waiting += 1;
         Some(self.rules.wait.min(bucket.level))
     }
 
     /// A look-up no longer waits.
-    pub(crate) fn end(&mut self, payer: &Payer, now: Timestamp) {
-        if let Some(bucket) = self.buckets.get_mut(payer) {
+    pub(crate) fn end(&mut self, caller: &Caller, now: Timestamp) {
+        if let Some(bucket) = self.buckets.get_mut(caller) {
             *bucket = bucket.at(now, &self.rules);
             bucket.waiting = bucket.waiting.saturating_sub(1);
         }
     }
 
     fn forget_full(&mut self, now: Timestamp) {
-        if self.buckets.len() >= MAX_PAYERS {
+        if self.buckets.len() >= MAX_CALLERS {
             let rules = self.rules;
             self.buckets.retain(|_, bucket| bucket.waiting > 0 || bucket.at(now, &rules).level < rules.capacity);
         }
@@ -146,15 +146,15 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn cluster(name: &str) -> Payer {
-        Payer::Cluster(name.into())
+    fn cluster(name: &str) -> Caller {
+        Caller::Cluster(name.into())
     }
 
     /// Looks up again and again, in vain, from `now` on until nothing is granted; says when that was.
-    fn spend(budgets: &mut Budgets, payer: &Payer, mut now: Timestamp) -> Timestamp {
-        while let Some(granted) = budgets.begin(payer, now) {
+    fn spend(budgets: &mut Budgets, caller: &Caller, mut now: Timestamp) -> Timestamp {
+        while let Some(granted) = budgets.begin(caller, now) {
             now = now + granted;
-            budgets.end(payer, now);
+            budgets.end(caller, now);
         }
         now
     }
@@ -162,39 +162,39 @@ mod tests {
     #[test]
     fn a_single_look_up_is_granted_the_whole_wait_and_a_burst_is_not() {
         let mut budgets = Budgets::new(RULES);
-        let payer = cluster("east");
-        assert_eq!(budgets.begin(&payer, at(0)), Some(millis(500)));
-        budgets.end(&payer, at(500));
-        assert_eq!(budgets.begin(&payer, at(500)), Some(millis(300)));
-        budgets.end(&payer, at(800));
-        assert_eq!(budgets.begin(&payer, at(800)), None);
-        assert!(!budgets.has_left(&payer, at(800)));
+        let caller = cluster("east");
+        assert_eq!(budgets.begin(&caller, at(0)), Some(millis(500)));
+        budgets.end(&caller, at(500));
+        assert_eq!(budgets.begin(&caller, at(500)), Some(millis(300)));
+        budgets.end(&caller, at(800));
+        assert_eq!(budgets.begin(&caller, at(800)), None);
+        assert!(!budgets.has_left(&caller, at(800)));
     }
 
     #[test]
     fn look_ups_at_the_same_moment_cost_it_once() {
         let mut budgets = Budgets::new(RULES);
-        let payer = cluster("east");
+        let caller = cluster("east");
         for _ in 0..3 {
-            assert_eq!(budgets.begin(&payer, at(0)), Some(millis(500)));
+            assert_eq!(budgets.begin(&caller, at(0)), Some(millis(500)));
         }
-        assert_eq!(budgets.begin(&payer, at(400)), Some(millis(400)));
+        assert_eq!(budgets.begin(&caller, at(400)), Some(millis(400)));
         for _ in 0..4 {
-            budgets.end(&payer, at(500));
+            budgets.end(&caller, at(500));
         }
-        assert_eq!(budgets.begin(&payer, at(500)), Some(millis(300)));
+        assert_eq!(budgets.begin(&caller, at(500)), Some(millis(300)));
     }
 
     #[test]
     fn a_spent_budget_fills_with_time() {
         let mut budgets = Budgets::new(RULES);
-        let payer = cluster("east");
-        let spent = spend(&mut budgets, &payer, at(0));
+        let caller = cluster("east");
+        let spent = spend(&mut budgets, &caller, at(0));
         assert_eq!(spent, at(800));
-        assert!(!budgets.has_left(&payer, at(800 + 624)), "80 ms a second, and 50 ms is the least");
-        assert_eq!(budgets.begin(&payer, at(800 + 625)), Some(millis(50)));
-        budgets.end(&payer, at(800 + 625));
-        assert_eq!(budgets.begin(&payer, at(20_000)), Some(millis(500)));
+        assert!(!budgets.has_left(&caller, at(800 + 624)), "80 ms a second, and 50 ms is the least");
+        assert_eq!(budgets.begin(&caller, at(800 + 625)), Some(millis(50)));
+        budgets.end(&caller, at(800 + 625));
+        assert_eq!(budgets.begin(&caller, at(20_000)), Some(millis(500)));
     }
 
     #[test]
@@ -202,39 +202,39 @@ mod tests {
         let mut budgets = Budgets::new(RULES);
         let spent = spend(&mut budgets, &cluster("east"), at(0));
         assert_eq!(budgets.begin(&cluster("west"), spent), Some(millis(500)));
-        let peer = Payer::Peer(IpAddr::from([10, 0, 0, 1]));
+        let peer = Caller::Peer(IpAddr::from([10, 0, 0, 1]));
         assert_eq!(budgets.begin(&peer, spent), Some(millis(500)));
     }
 
     #[test]
     fn prompt_answers_spend_next_to_nothing() {
         let mut budgets = Budgets::new(RULES);
-        let payer = cluster("east");
+        let caller = cluster("east");
         for lookup in 0..100 {
-            assert_eq!(budgets.begin(&payer, at(lookup * 100)), Some(millis(500)));
-            budgets.end(&payer, at(lookup * 100 + 5));
+            assert_eq!(budgets.begin(&caller, at(lookup * 100)), Some(millis(500)));
+            budgets.end(&caller, at(lookup * 100 + 5));
         }
     }
 
     #[test]
     fn a_clock_set_back_neither_refills_nor_blocks() {
         let mut budgets = Budgets::new(RULES);
-        let payer = cluster("east");
-        spend(&mut budgets, &payer, at(3_600_000));
-        assert_eq!(budgets.begin(&payer, at(0)), None);
-        assert_eq!(budgets.begin(&payer, at(10_000)), Some(millis(500)));
+        let caller = cluster("east");
+        spend(&mut budgets, &caller, at(3_600_000));
+        assert_eq!(budgets.begin(&caller, at(0)), None);
+        assert_eq!(budgets.begin(&caller, at(10_000)), Some(millis(500)));
     }
 
     #[test]
     fn peers_are_bounded_in_number_and_full_buckets_make_room() {
         let mut budgets = Budgets::new(RULES);
-        let peer = |n: usize| Payer::Peer(IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8]));
-        for n in 0..MAX_PAYERS {
+        let peer = |n: usize| Caller::Peer(IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8]));
+        for n in 0..MAX_CALLERS {
             assert!(budgets.begin(&peer(n), at(0)).is_some());
             budgets.end(&peer(n), at(1));
         }
-        assert_eq!(budgets.begin(&peer(MAX_PAYERS), at(1)), None);
-        assert!(budgets.begin(&peer(MAX_PAYERS), at(10_000)).is_some());
+        assert_eq!(budgets.begin(&peer(MAX_CALLERS), at(1)), None);
+        assert!(budgets.begin(&peer(MAX_CALLERS), at(10_000)).is_some());
         assert_eq!(budgets.buckets.len(), 1);
     }
 
@@ -251,16 +251,16 @@ mod tests {
             lookups in prop::collection::vec((0u64..1_500, 0u64..=500), 1..120),
         ) {
             let mut budgets = Budgets::new(RULES);
-            let payer = cluster("east");
+            let caller = cluster("east");
             let (mut now, mut ends, mut waits) = (0, Vec::<u64>::new(), Vec::new());
             for (gap, used) in lookups {
                 let begin = now + gap;
                 ends.sort_unstable();
                 for end in ends.extract_if(.., |end| *end <= begin) {
-                    budgets.end(&payer, at(end));
+                    budgets.end(&caller, at(end));
                 }
                 now = begin;
-                if let Some(granted) = budgets.begin(&payer, at(begin)) {
+                if let Some(granted) = budgets.begin(&caller, at(begin)) {
                     let granted = u64::try_from(granted.as_millis()).unwrap();
                     let end = begin + granted.min(used);
                     ends.push(end);

@@ -4,10 +4,10 @@ use futures_util::future;
 use harbor_warmer_protocol::{Digest, TagOrDigest};
 use tokio::time::Instant;
 
-use super::{Deferral, Front, FrontError, Payer};
+use super::{Caller, Deferral, Front, FrontError};
 use crate::clock;
 use crate::harbors::NotAllowed;
-use crate::places::backlog::Stand;
+use crate::places::backlog::Position;
 use crate::test_harbor::{Behind, INDEX, MANIFEST, announcement, image, index, manifest};
 
 const REPOSITORY: &str = "hub/library/nginx";
@@ -18,8 +18,8 @@ const PATIENT: &str = "front: {wait: 10s, budget: 20s, budgetWindow: 60s}";
 /// So short that nothing but a cached answer is in time.
 const HASTY: &str = "front: {wait: 40ms, budget: 80ms, budgetWindow: 1h}";
 
-fn payer() -> Payer {
-    Payer::Cluster("east".into())
+fn caller() -> Caller {
+    Caller::Cluster("east".into())
 }
 
 fn tag(tag: &str) -> TagOrDigest {
@@ -35,7 +35,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 async fn head(front: &std::sync::Arc<Front>, name: &str) -> Result<Digest, FrontError> {
-    front.head(&payer(), &image("hub"), &tag(name)).await.map(|head| head.digest)
+    front.head(&caller(), &image("hub"), &tag(name)).await.map(|head| head.digest)
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_tag_is_asked_for_once_and_repeated() {
     let behind = Behind::start(PATIENT).await;
     let digest = behind.harbor.put(REPOSITORY, &["1"], INDEX, &index(&[]));
     for _ in 0..3 {
-        let head = behind.front.head(&payer(), &image("hub"), &tag("1")).await.unwrap();
+        let head = behind.front.head(&caller(), &image("hub"), &tag("1")).await.unwrap();
         assert_eq!((head.digest, head.media_type.as_deref()), (digest, Some(INDEX)));
     }
     assert_eq!(behind.harbor.asked(), ["HEAD /v2/hub/library/nginx/manifests/1"]);
@@ -73,9 +73,9 @@ async fn manifests_come_unchanged_and_tell_the_root_of_their_children() {
     let child_digest = behind.harbor.put(REPOSITORY, &[], MANIFEST, &child);
     let bytes = index(&[("amd64", child_digest)]);
     let root = behind.harbor.put(REPOSITORY, &["1"], INDEX, &bytes);
-    let body = behind.front.get(&payer(), &image("hub"), root).await.unwrap();
+    let body = behind.front.get(&caller(), &image("hub"), root).await.unwrap();
     assert_eq!((body.bytes.as_ref(), body.media_type.as_str()), (bytes.as_slice(), INDEX));
-    let body = behind.front.get(&payer(), &image("hub"), child_digest).await.unwrap();
+    let body = behind.front.get(&caller(), &image("hub"), child_digest).await.unwrap();
     assert_eq!((body.bytes.as_ref(), body.media_type.as_str()), (child.as_slice(), MANIFEST));
     assert_eq!(behind.front.root_of_child(&image("hub"), child_digest), Some(root));
     assert!(behind.front.known_manifest(&image("hub"), root, clock::now()).is_some());
@@ -95,7 +95,7 @@ async fn a_burst_at_a_hung_harbor_is_deferred_and_its_waiting_stays_within_the_b
     // The rest is this machine's own slowness; without the budget it would be 2.5 s at the least.
     assert!(waited < Duration::from_millis(1500), "{waited:?}");
     assert!(behind.harbor.asked().len() <= 3, "a hung Harbor is not asked fifty times");
-    assert!(!behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    assert!(!behind.front.invites(&caller(), &announcement("1"), clock::now()));
     assert_eq!(head(&behind.front, "x").await, Err(FrontError::Deferred(Deferral::BudgetSpent)));
 }
 
@@ -132,17 +132,17 @@ async fn troubled() -> Behind {
 async fn a_harbor_in_trouble_is_probed_by_a_head_and_trusted_again() {
     let behind = troubled().await;
     let (digest, _) = behind.front.known_tag(&image("hub"), &"1".parse().unwrap(), clock::now()).unwrap();
-    let get = behind.front.get(&payer(), &image("hub"), digest).await.map(|body| body.media_type);
+    let get = behind.front.get(&caller(), &image("hub"), digest).await.map(|body| body.media_type);
     assert_eq!(get, Err(FrontError::Deferred(Deferral::Troubled)), "no GET is a probe");
     assert_eq!(head(&behind.front, "3").await, Err(FrontError::Deferred(Deferral::Troubled)), "nobody waits for it");
     until("the probe finds it well", async || head(&behind.front, "3").await == Ok(digest)).await;
-    assert!(behind.front.get(&payer(), &image("hub"), digest).await.is_ok());
+    assert!(behind.front.get(&caller(), &image("hub"), digest).await.is_ok());
 }
 
 #[tokio::test]
 async fn hand_offs_alone_find_out_that_harbor_is_well_again() {
     let behind = troubled().await;
-    let invites = async || behind.front.invites(&payer(), &announcement("3"), clock::now());
+    let invites = async || behind.front.invites(&caller(), &announcement("3"), clock::now());
     assert!(!invites().await);
     until("a receipt invites again", invites).await;
     assert_eq!(behind.harbor.asked().last().unwrap(), "HEAD /v2/hub/library/nginx/manifests/3");
@@ -158,7 +158,7 @@ async fn a_missing_tag_is_told_from_a_silent_upstream() {
     behind.harbor.lose_upstream();
     assert_eq!(head(&behind.front, "2").await, Err(FrontError::Deferred(Deferral::UpstreamSilent)));
     let missing = Digest::from_bytes([9; 32]);
-    let get = behind.front.get(&payer(), &image("hub"), missing).await.map(|body| body.media_type);
+    let get = behind.front.get(&caller(), &image("hub"), missing).await.map(|body| body.media_type);
     assert_eq!(get, Err(FrontError::Deferred(Deferral::UpstreamSilent)));
 }
 
@@ -170,7 +170,7 @@ async fn every_announced_tag_is_asked_for_before_its_index_is_read() {
         behind.store.hand_off(announcement(name), "east", None, clock::now()).await.unwrap();
     }
     assert_eq!(head(&behind.front, "1").await, Ok(root));
-    behind.front.get(&payer(), &image("hub"), root).await.unwrap();
+    behind.front.get(&caller(), &image("hub"), root).await.unwrap();
     let mut asked = behind.harbor.asked();
     assert_eq!(asked.pop().unwrap(), format!("GET /v2/hub/library/nginx/manifests/{root}"));
     asked.sort();
@@ -185,9 +185,9 @@ async fn an_index_is_read_through_the_second_project_and_its_children_through_th
     behind.harbor.put("quay-resolve/library/nginx", &[], MANIFEST, &manifest(&[]));
     let bytes = index(&[("amd64", child)]);
     let root = behind.harbor.put("quay-resolve/library/nginx", &[], INDEX, &bytes);
-    behind.front.get(&payer(), &image("quay"), root).await.unwrap();
-    behind.front.get(&payer(), &image("quay"), root).await.unwrap();
-    behind.front.get(&payer(), &image("quay"), child).await.unwrap();
+    behind.front.get(&caller(), &image("quay"), root).await.unwrap();
+    behind.front.get(&caller(), &image("quay"), root).await.unwrap();
+    behind.front.get(&caller(), &image("quay"), child).await.unwrap();
     assert_eq!(
         behind.harbor.asked(),
         [
@@ -204,7 +204,7 @@ async fn an_index_is_read_through_the_second_project_and_its_children_through_th
 #[tokio::test]
 async fn what_the_configuration_does_not_name_is_never_asked() {
     let behind = Behind::start(PATIENT).await;
-    let answer = behind.front.head(&payer(), &image("private"), &tag("1")).await.map(|head| head.digest);
+    let answer = behind.front.head(&caller(), &image("private"), &tag("1")).await.map(|head| head.digest);
     assert!(matches!(answer, Err(FrontError::NotAllowed(NotAllowed::ProjectNotAllowed { .. }))), "{answer:?}");
     assert!(behind.harbor.asked().is_empty());
 }
@@ -214,7 +214,7 @@ async fn content_of_another_digest_is_not_passed_on() {
     let behind = Behind::start(PATIENT).await;
     let wanted = Digest::from_bytes([9; 32]);
     behind.harbor.put_path(format!("/v2/{REPOSITORY}/manifests/{wanted}"), MANIFEST, &manifest(&[]));
-    let answer = behind.front.get(&payer(), &image("hub"), wanted).await.map(|body| body.media_type);
+    let answer = behind.front.get(&caller(), &image("hub"), wanted).await.map(|body| body.media_type);
     assert!(matches!(answer, Err(FrontError::Failed(_))), "{answer:?}");
 }
 
@@ -228,7 +228,7 @@ async fn a_client_that_goes_away_gets_its_budget_back() {
         answer = asking => panic!("{answer:?}"),
         () = arrived => {}
     }
-    assert!(behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    assert!(behind.front.invites(&caller(), &announcement("1"), clock::now()));
 }
 
 #[tokio::test]
@@ -238,21 +238,24 @@ async fn while_the_line_at_harbor_is_too_long_no_manifest_is_read_and_no_receipt
     let places = behind.harbors.get(&image("hub")).unwrap().limiter.allowed();
     let waits = |n: usize| {
         let other = Digest::from_bytes([u8::try_from(n).unwrap(); 32]);
-        behind.backlogs.stands(&image("hub"), other, Stand::Waits, clock::now());
+        behind.backlogs.stands(&image("hub"), other, Position::Waits, clock::now());
     };
     (1..places).for_each(waits);
-    assert!(behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    assert!(behind.front.invites(&caller(), &announcement("1"), clock::now()));
     waits(places);
 
-    assert!(!behind.front.invites(&payer(), &announcement("1"), clock::now()));
+    assert!(!behind.front.invites(&caller(), &announcement("1"), clock::now()));
     assert_eq!(head(&behind.front, "1").await, Ok(root), "a HEAD starts no deadline that the worker can't start anew");
-    let get = behind.front.get(&payer(), &image("hub"), root).await.map(|body| body.media_type);
+    let get = behind.front.get(&caller(), &image("hub"), root).await.map(|body| body.media_type);
     assert_eq!(get, Err(FrontError::Deferred(Deferral::Backlog)));
     assert_eq!(behind.harbor.asked(), ["HEAD /v2/hub/library/nginx/manifests/1"]);
     let told = r#"harbor_warmer_front_deferrals_total{reason="backlog"} 2"#;
     assert!(behind.metrics.to_text().contains(told), "{}", behind.metrics.to_text());
 
-    behind.backlogs.stands(&image("hub"), Digest::from_bytes([1; 32]), Stand::Gone, clock::now());
-    assert!(behind.front.get(&payer(), &image("hub"), root).await.is_ok());
-    assert!(!behind.front.invites(&payer(), &announcement("2"), clock::now()), "what was read stands in the line, too");
+    behind.backlogs.stands(&image("hub"), Digest::from_bytes([1; 32]), Position::Gone, clock::now());
+    assert!(behind.front.get(&caller(), &image("hub"), root).await.is_ok());
+    assert!(
+        !behind.front.invites(&caller(), &announcement("2"), clock::now()),
+        "what was read stands in the line, too"
+    );
 }

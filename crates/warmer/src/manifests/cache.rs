@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
-use crate::lru::{Bounds, Recent};
+use crate::lru::{Bounds, Lru};
 use harbor_warmer_core::manifest::Manifest;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_harbor::{ManifestBody, ManifestHead};
@@ -26,26 +26,26 @@ const ROOTS: Bounds = Bounds { entries: 8192, bytes: usize::MAX };
 const MAX_CHILDREN: usize = 256;
 
 /// What was seen. The maps forget what was used longest ago.
-pub(crate) struct Knowledge {
+pub(crate) struct ManifestCache {
     tags_for: Duration,
-    heads: Recent<(HarborImage, TagOrDigest), (Timestamp, Option<ManifestHead>)>,
-    bodies: Recent<(HarborImage, Digest), (Timestamp, ManifestBody)>,
-    roots: Recent<(HarborImage, Digest), Digest>,
+    heads: Lru<(HarborImage, TagOrDigest), (Timestamp, Option<ManifestHead>)>,
+    bodies: Lru<(HarborImage, Digest), (Timestamp, ManifestBody)>,
+    roots: Lru<(HarborImage, Digest), Digest>,
 }
 
 /// What a HEAD or a GET found.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Seen<T> {
+pub(crate) enum Cached<T> {
     /// This.
     There(T),
     /// Harbor's upstream has no such thing.
     Missing,
 }
 
-impl Knowledge {
+impl ManifestCache {
     /// Knows nothing yet, and will repeat what a tag means for `tags_for`.
     pub(crate) fn new(tags_for: Duration) -> Self {
-        Self { tags_for, heads: Recent::new(HEADS), bodies: Recent::new(BODIES), roots: Recent::new(ROOTS) }
+        Self { tags_for, heads: Lru::new(HEADS), bodies: Lru::new(BODIES), roots: Lru::new(ROOTS) }
     }
 
     /// A HEAD's answer, if it is still good.
@@ -54,13 +54,13 @@ impl Knowledge {
         image: &HarborImage,
         reference: &TagOrDigest,
         now: Timestamp,
-    ) -> Option<Seen<ManifestHead>> {
+    ) -> Option<Cached<ManifestHead>> {
         if let TagOrDigest::Digest(digest) = reference
             && let Some((_, body)) = self.body(image, *digest, now)
         {
             let media_type = Some(body.media_type.clone()).filter(|media_type| !media_type.is_empty());
             let size_bytes = Some(body.bytes.len() as u64);
-            return Some(Seen::There(ManifestHead { digest: *digest, media_type, size_bytes, from_storage: false }));
+            return Some(Cached::There(ManifestHead { digest: *digest, media_type, size_bytes, from_storage: false }));
         }
         let (at, head) = self.heads.get(&(image.clone(), reference.clone()))?;
         let good_for = match (head, reference) {
@@ -68,7 +68,7 @@ impl Knowledge {
             (Some(_), TagOrDigest::Tag(_)) => self.tags_for,
             (Some(_), TagOrDigest::Digest(_)) => DIGESTS_FOR,
         };
-        (now.since(*at) < good_for).then(|| head.clone().map_or(Seen::Missing, Seen::There))
+        (now.since(*at) < good_for).then(|| head.clone().map_or(Cached::Missing, Cached::There))
     }
 
     /// The digest that a tag has, and when Harbor said so, if it is still good.
@@ -105,8 +105,8 @@ impl Knowledge {
         let root = self.root_of_child(image, child)?;
         let Some(tag) = tag else { return Some(root) };
         match self.head(image, &TagOrDigest::Tag(tag.clone()), now) {
-            Some(Seen::There(head)) => (head.digest == root).then_some(root),
-            Some(Seen::Missing) | None => Some(root),
+            Some(Cached::There(head)) => (head.digest == root).then_some(root),
+            Some(Cached::Missing) | None => Some(root),
         }
     }
 
@@ -115,12 +115,12 @@ impl Knowledge {
         &mut self,
         image: &HarborImage,
         reference: &TagOrDigest,
-        seen: &Seen<ManifestHead>,
+        seen: &Cached<ManifestHead>,
         now: Timestamp,
     ) {
         let head = match seen {
-            Seen::There(head) => Some(head.clone()),
-            Seen::Missing => None,
+            Cached::There(head) => Some(head.clone()),
+            Cached::Missing => None,
         };
         if let (TagOrDigest::Tag(_), Some(head)) = (reference, &head) {
             // What the digest is, is known now as well.
@@ -211,72 +211,72 @@ mod tests {
         ManifestBody { bytes: Bytes::from(bytes), media_type: INDEX.to_owned() }
     }
 
-    fn knowledge() -> Knowledge {
-        Knowledge::new(Duration::from_secs(60))
+    fn cache() -> ManifestCache {
+        ManifestCache::new(Duration::from_secs(60))
     }
 
     #[test]
     fn a_tag_is_repeated_for_its_time_and_its_digest_for_longer() {
-        let mut knowledge = knowledge();
-        knowledge.saw_head(&image("hub"), &tag("1"), &Seen::There(head(1, INDEX)), at(0));
-        assert_eq!(knowledge.head(&image("hub"), &tag("1"), at(59)), Some(Seen::There(head(1, INDEX))));
-        assert_eq!(knowledge.head(&image("hub"), &tag("1"), at(60)), None);
+        let mut cache = cache();
+        cache.saw_head(&image("hub"), &tag("1"), &Cached::There(head(1, INDEX)), at(0));
+        assert_eq!(cache.head(&image("hub"), &tag("1"), at(59)), Some(Cached::There(head(1, INDEX))));
+        assert_eq!(cache.head(&image("hub"), &tag("1"), at(60)), None);
         let by_digest = TagOrDigest::Digest(digest(1));
-        assert_eq!(knowledge.head(&image("hub"), &by_digest, at(3599)), Some(Seen::There(head(1, INDEX))));
-        assert_eq!(knowledge.head(&image("hub"), &by_digest, at(3600)), None);
-        assert_eq!(knowledge.head(&image("quay"), &tag("1"), at(0)), None);
+        assert_eq!(cache.head(&image("hub"), &by_digest, at(3599)), Some(Cached::There(head(1, INDEX))));
+        assert_eq!(cache.head(&image("hub"), &by_digest, at(3600)), None);
+        assert_eq!(cache.head(&image("quay"), &tag("1"), at(0)), None);
     }
 
     #[test]
     fn a_missing_tag_is_repeated_for_a_moment_only() {
-        let mut knowledge = knowledge();
-        knowledge.saw_head(&image("hub"), &tag("1"), &Seen::Missing, at(0));
-        assert_eq!(knowledge.head(&image("hub"), &tag("1"), at(4)), Some(Seen::Missing));
-        assert_eq!(knowledge.head(&image("hub"), &tag("1"), at(5)), None);
+        let mut cache = cache();
+        cache.saw_head(&image("hub"), &tag("1"), &Cached::Missing, at(0));
+        assert_eq!(cache.head(&image("hub"), &tag("1"), at(4)), Some(Cached::Missing));
+        assert_eq!(cache.head(&image("hub"), &tag("1"), at(5)), None);
     }
 
     #[test]
     fn a_read_manifest_answers_its_head_too() {
-        let mut knowledge = knowledge();
+        let mut cache = cache();
         let body = index(&[2]);
-        knowledge.saw_body(&image("hub"), &image("hub"), &body, digest(1), at(0));
+        cache.saw_body(&image("hub"), &image("hub"), &body, digest(1), at(0));
         let size_bytes = Some(body.bytes.len() as u64);
         let expected = ManifestHead { size_bytes, ..head(1, INDEX) };
-        let seen = knowledge.head(&image("hub"), &TagOrDigest::Digest(digest(1)), at(0));
-        assert_eq!(seen, Some(Seen::There(expected)));
+        let seen = cache.head(&image("hub"), &TagOrDigest::Digest(digest(1)), at(0));
+        assert_eq!(seen, Some(Cached::There(expected)));
     }
 
     #[test]
     fn an_index_read_through_a_second_project_is_unknown_in_the_first_but_its_children_are_not() {
-        let mut knowledge = knowledge();
+        let mut cache = cache();
         let body = index(&[2, 3]);
-        knowledge.saw_body(&image("hub"), &image("hub-resolve"), &body, digest(1), at(0));
-        assert_eq!(knowledge.body(&image("hub"), digest(1), at(0)), None);
-        assert_eq!(knowledge.body(&image("hub-resolve"), digest(1), at(1)), Some((at(0), body)));
-        assert_eq!(knowledge.root_of_child(&image("hub"), digest(3)), Some(digest(1)));
+        cache.saw_body(&image("hub"), &image("hub-resolve"), &body, digest(1), at(0));
+        assert_eq!(cache.body(&image("hub"), digest(1), at(0)), None);
+        assert_eq!(cache.body(&image("hub-resolve"), digest(1), at(1)), Some((at(0), body)));
+        assert_eq!(cache.root_of_child(&image("hub"), digest(3)), Some(digest(1)));
     }
 
     #[test]
     fn a_tag_that_names_a_manifest_names_its_own_root() {
-        let mut knowledge = knowledge();
-        knowledge.saw_head(&image("hub"), &tag("1"), &Seen::There(head(1, MANIFEST)), at(0));
-        assert_eq!(knowledge.root_of_child(&image("hub"), digest(1)), Some(digest(1)));
+        let mut cache = cache();
+        cache.saw_head(&image("hub"), &tag("1"), &Cached::There(head(1, MANIFEST)), at(0));
+        assert_eq!(cache.root_of_child(&image("hub"), digest(1)), Some(digest(1)));
     }
 
     #[test]
     fn a_child_of_several_indexes_belongs_to_the_one_that_the_tag_names_or_to_none() {
-        let mut knowledge = knowledge();
-        knowledge.saw_head(&image("hub"), &tag("old"), &Seen::There(head(1, INDEX)), at(0));
-        knowledge.saw_head(&image("hub"), &tag("new"), &Seen::There(head(9, INDEX)), at(0));
-        knowledge.saw_body(&image("hub"), &image("hub"), &index(&[2]), digest(1), at(0));
-        knowledge.saw_body(&image("hub"), &image("hub"), &index(&[2]), digest(9), at(0));
-        let root = |knowledge: &mut Knowledge, tag: Option<&str>| {
+        let mut cache = cache();
+        cache.saw_head(&image("hub"), &tag("old"), &Cached::There(head(1, INDEX)), at(0));
+        cache.saw_head(&image("hub"), &tag("new"), &Cached::There(head(9, INDEX)), at(0));
+        cache.saw_body(&image("hub"), &image("hub"), &index(&[2]), digest(1), at(0));
+        cache.saw_body(&image("hub"), &image("hub"), &index(&[2]), digest(9), at(0));
+        let root = |cache: &mut ManifestCache, tag: Option<&str>| {
             let tag = tag.map(|tag| tag.parse().unwrap());
-            knowledge.root_of_layers(&image("hub"), digest(2), tag.as_ref(), at(1))
+            cache.root_of_layers(&image("hub"), digest(2), tag.as_ref(), at(1))
         };
-        assert_eq!(root(&mut knowledge, Some("new")), Some(digest(9)));
-        assert_eq!(root(&mut knowledge, Some("old")), None, "the worker finds out");
-        assert_eq!(root(&mut knowledge, Some("unseen")), Some(digest(9)));
-        assert_eq!(root(&mut knowledge, None), Some(digest(9)));
+        assert_eq!(root(&mut cache, Some("new")), Some(digest(9)));
+        assert_eq!(root(&mut cache, Some("old")), None, "the worker finds out");
+        assert_eq!(root(&mut cache, Some("unseen")), Some(digest(9)));
+        assert_eq!(root(&mut cache, None), Some(digest(9)));
     }
 }

@@ -11,7 +11,7 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
 use crate::clock;
 use crate::config::Project;
-use crate::manifests::cache::{Knowledge, Seen, is_manifest};
+use crate::manifests::cache::{Cached, ManifestCache, is_manifest};
 use harbor_warmer_harbor::look_up;
 use harbor_warmer_harbor::{AnswerClass, Client, HarborError, ManifestBody, ManifestHead, Repository};
 use harbor_warmer_store::{Store, StoreError};
@@ -40,7 +40,7 @@ pub(crate) struct Relay {
     pub(crate) client: Client,
     pub(crate) project: Project,
     pub(crate) store: Store,
-    pub(crate) knowledge: Arc<Mutex<Knowledge>>,
+    pub(crate) cache: Arc<Mutex<ManifestCache>>,
 }
 
 impl Relay {
@@ -49,29 +49,29 @@ impl Relay {
         &self,
         image: &HarborImage,
         reference: &TagOrDigest,
-    ) -> Result<Seen<ManifestHead>, RelayError> {
+    ) -> Result<Cached<ManifestHead>, RelayError> {
         let place = Repository::from(image);
         let seen = match look_up(&self.client, &place, reference).await {
-            Ok(found) => found.map_or(Seen::Missing, Seen::There),
+            Ok(found) => found.map_or(Cached::Missing, Cached::There),
             Err(error) if error.class() == AnswerClass::UpstreamSilent => return Err(RelayError::UpstreamSilent),
             Err(error) => return Err(error.into()),
         };
-        self.knowledge().saw_head(image, reference, &seen, clock::now());
+        self.cache().saw_head(image, reference, &seen, clock::now());
         Ok(seen)
     }
 
     /// GET of a manifest by digest.
-    pub(crate) async fn body(&self, image: &HarborImage, digest: Digest) -> Result<Seen<ManifestBody>, RelayError> {
+    pub(crate) async fn body(&self, image: &HarborImage, digest: Digest) -> Result<Cached<ManifestBody>, RelayError> {
         let through = self.place_to_read(image, digest).await?;
         match self.client.get_manifest(&Repository::from(&through), digest).await {
             Ok(body) => {
-                self.knowledge().saw_body(image, &through, &body, digest, clock::now());
-                Ok(Seen::There(body))
+                self.cache().saw_body(image, &through, &body, digest, clock::now());
+                Ok(Cached::There(body))
             }
             Err(error) if error.class() == AnswerClass::MissingTag => {
                 let reference = TagOrDigest::Digest(digest);
-                self.knowledge().saw_head(image, &reference, &Seen::Missing, clock::now());
-                Ok(Seen::Missing)
+                self.cache().saw_head(image, &reference, &Cached::Missing, clock::now());
+                Ok(Cached::Missing)
             }
             Err(error) if error.class() == AnswerClass::UpstreamSilent => Err(RelayError::UpstreamSilent),
             Err(error) => Err(error.into()),
@@ -101,9 +101,9 @@ impl Relay {
     }
 
     fn media_type(&self, image: &HarborImage, digest: Digest) -> Option<String> {
-        match self.knowledge().head(image, &TagOrDigest::Digest(digest), clock::now()) {
-            Some(Seen::There(head)) => head.media_type,
-            Some(Seen::Missing) | None => None,
+        match self.cache().head(image, &TagOrDigest::Digest(digest), clock::now()) {
+            Some(Cached::There(head)) => head.media_type,
+            Some(Cached::Missing) | None => None,
         }
     }
 
@@ -119,7 +119,7 @@ impl Relay {
                     // Recorded already, whatever it means now.
                     Ok(head) if head.from_storage => Ok(()),
                     Ok(head) => {
-                        self.knowledge().saw_head(image, &reference, &Seen::There(head), clock::now());
+                        self.cache().saw_head(image, &reference, &Cached::There(head), clock::now());
                         Ok(())
                     }
                     Err(error) => match error.class() {
@@ -135,11 +135,11 @@ impl Relay {
 
     /// Whether the front itself asked for the tag a moment ago: then its window is open.
     fn was_asked(&self, image: &HarborImage, tag: &Tag) -> bool {
-        let seen = self.knowledge().head(image, &TagOrDigest::Tag(tag.clone()), clock::now());
-        matches!(seen, Some(Seen::There(_)))
+        let seen = self.cache().head(image, &TagOrDigest::Tag(tag.clone()), clock::now());
+        matches!(seen, Some(Cached::There(_)))
     }
 
-    fn knowledge(&self) -> std::sync::MutexGuard<'_, Knowledge> {
-        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> std::sync::MutexGuard<'_, ManifestCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

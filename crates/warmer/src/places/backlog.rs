@@ -28,19 +28,19 @@ pub struct Backlogs(HashMap<HarborName, Line>);
 /// The line at one Harbor.
 struct Line {
     timers: Timers,
-    standing: Mutex<Standing>,
+    standing: Mutex<Waiting>,
 }
 
 /// Who stands in it, and how fast it moves.
 #[derive(Default)]
-struct Standing {
-    images: HashMap<(HarborImage, Digest), (Stand, Timestamp)>,
+struct Waiting {
+    images: HashMap<(HarborImage, Digest), (Position, Timestamp)>,
     pace: Pace,
 }
 
 /// Where an image stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stand {
+pub(crate) enum Position {
     /// Nothing of it was read yet: it waits for its turn.
     Waits,
     /// Harbor's clocks run for it, and its blobs are on their way.
@@ -119,23 +119,23 @@ impl Backlogs {
         let mut standing = line.standing();
         let key = (place.clone(), root);
         standing.images.remove(&key);
-        let backlog = standing.backlog(limiter, now, |stand| stand == Stand::UnderWay);
+        let backlog = standing.backlog(limiter, now, |stand| stand == Position::UnderWay);
         // One image holds at least one place, so more than there are places would only wait with their clocks running.
         let begins = limiter.in_flight() < backlog.places
             && backlog.ahead < backlog.places
             && backlog.leaves_time(line.deadline());
-        standing.images.insert(key, (if begins { Stand::UnderWay } else { Stand::Waits }, now));
+        standing.images.insert(key, (if begins { Position::UnderWay } else { Position::Waits }, now));
         begins
     }
 
     /// A worker lets go of an image that stands so.
-    pub(crate) fn stands(&self, place: &HarborImage, root: Digest, stand: Stand, now: Timestamp) {
+    pub(crate) fn stands(&self, place: &HarborImage, root: Digest, stand: Position, now: Timestamp) {
         let Some(line) = self.0.get(&place.harbor) else { return };
         let mut standing = line.standing();
         let key = (place.clone(), root);
         match stand {
-            Stand::Waits | Stand::UnderWay => standing.images.insert(key, (stand, now)),
-            Stand::Gone => standing.images.remove(&key),
+            Position::Waits | Position::UnderWay => standing.images.insert(key, (stand, now)),
+            Position::Gone => standing.images.remove(&key),
         };
     }
 
@@ -164,7 +164,7 @@ impl Backlogs {
         let waiting = |line: &Line| {
             let mut standing = line.standing();
             standing.forget(now);
-            standing.images.values().filter(|(stand, _)| *stand == Stand::Waits).count()
+            standing.images.values().filter(|(stand, _)| *stand == Position::Waits).count()
         };
         self.0.iter().map(|(name, line)| (name, waiting(line))).collect()
     }
@@ -175,13 +175,13 @@ impl Line {
         self.timers.index_deadline() / 2
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, Waiting> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Standing {
-    fn backlog(&mut self, limiter: &Limiter, now: Timestamp, counts: impl Fn(Stand) -> bool) -> Backlog {
+impl Waiting {
+    fn backlog(&mut self, limiter: &Limiter, now: Timestamp, counts: impl Fn(Position) -> bool) -> Backlog {
         self.forget(now);
         let ahead = self.images.values().filter(|(stand, _)| counts(*stand)).count();
         Backlog { ahead, places: limiter.allowed(), takes: self.pace.takes(limiter.busy()) }
@@ -292,7 +292,7 @@ mod tests {
         assert!(begins(2), "one that is under way doesn't stand before itself");
         assert_eq!(backlogs.waiting(NOW), [(&main, 1)]);
         let (place, root) = image(1);
-        backlogs.stands(&place, root, Stand::Gone, NOW);
+        backlogs.stands(&place, root, Position::Gone, NOW);
         assert!(begins(3));
         assert_eq!(backlogs.waiting(NOW), [(&main, 0)]);
     }
@@ -301,7 +301,7 @@ mod tests {
     fn the_line_may_be_half_as_long_as_harbor_waits_for_an_index() {
         let (backlogs, limiter, main) = line();
         let (place, root) = image(1);
-        backlogs.stands(&place, root, Stand::UnderWay, NOW);
+        backlogs.stands(&place, root, Position::UnderWay, NOW);
         for (takes, leaves_time) in [(199, true), (201, false)] {
             // One stands before, so two images on two places take as long as one.
             backlogs.0[&main].standing().pace = Pace { busy: f64::from(takes), images: 1.0, seen: Duration::ZERO };
@@ -325,7 +325,7 @@ mod tests {
         assert!(backlogs.leaves_time(&main, &limiter, NOW));
         for n in 1..=9 {
             let (place, root) = image(n);
-            backlogs.stands(&place, root, Stand::Waits, NOW);
+            backlogs.stands(&place, root, Position::Waits, NOW);
         }
         assert!(!backlogs.leaves_time(&main, &limiter, NOW), "nobody knows yet how long an image takes");
         let (place, root) = image(1);

@@ -118,11 +118,11 @@ pub(crate) struct Permit {
     shared: Arc<Shared>,
     started: Epoch,
     began: Duration,
-    outcome: Outcome,
+    outcome: Taught,
 }
 
 #[derive(Clone, Copy)]
-enum Outcome {
+enum Taught {
     Unknown,
     Success,
     Overload,
@@ -185,12 +185,12 @@ impl Limiter {
 impl Permit {
     /// The request ended well.
     pub(crate) fn succeeded(mut self) {
-        self.outcome = Outcome::Success;
+        self.outcome = Taught::Success;
     }
 
     /// The request ended in a 429, a 5xx, a timeout or without a connection.
     pub(crate) fn overloaded(mut self) {
-        self.outcome = Outcome::Overload;
+        self.outcome = Taught::Overload;
     }
 
     /// The request ended so. An answer that says no, such as a 404, took its place as well as a yes.
@@ -209,9 +209,9 @@ impl Drop for Permit {
             let before = turns.aimd.allowed();
             let saturated = turns.in_flight >= before;
             match self.outcome {
-                Outcome::Unknown => {}
-                Outcome::Success => turns.aimd.on_success(self.started, saturated),
-                Outcome::Overload => turns.aimd.on_overload(self.started),
+                Taught::Unknown => {}
+                Taught::Success => turns.aimd.on_success(self.started, saturated),
+                Taught::Overload => turns.aimd.on_overload(self.started),
             }
             let now = turns.aimd.allowed();
             if now != before {
@@ -238,7 +238,7 @@ impl Shared {
         turns.in_flight += 1;
         let began = self.start.elapsed();
         turns.occupied.began(began);
-        Permit { shared: Arc::clone(self), started: turns.aimd.epoch(), began, outcome: Outcome::Unknown }
+        Permit { shared: Arc::clone(self), started: turns.aimd.epoch(), began, outcome: Taught::Unknown }
     }
 
     fn grant(self: &Arc<Self>, turns: &mut Turns) -> Vec<(oneshot::Sender<Permit>, Permit)> {

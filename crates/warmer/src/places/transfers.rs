@@ -29,11 +29,11 @@ pub(crate) struct Transfers {
 }
 
 struct UnderWay {
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: watch::Receiver<Option<TransferResult>>,
 }
 
 /// How a transfer ended: the bytes it read, or why it failed.
-pub(crate) type Outcome = Result<u64, Arc<HarborError>>;
+pub(crate) type TransferResult = Result<u64, Arc<HarborError>>;
 
 /// Who does the work.
 pub(crate) enum Role {
@@ -48,12 +48,12 @@ pub(crate) enum Role {
 pub(crate) struct Transfer {
     key: BlobKey,
     transfers: Transfers,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<TransferResult>>,
 }
 
 /// A follower's part.
 pub(crate) struct Follower {
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: watch::Receiver<Option<TransferResult>>,
 }
 
 /// The leader was dropped before its transfer ended: ask again, perhaps as the leader.
@@ -85,7 +85,7 @@ impl Transfers {
 
 impl Transfer {
     /// It ended so; every follower is told.
-    pub(crate) fn finish(self, outcome: Outcome) {
+    pub(crate) fn finish(self, outcome: TransferResult) {
         self.outcome.send_replace(Some(outcome));
     }
 }
@@ -101,7 +101,7 @@ impl Follower {
     ///
     /// # Errors
     /// [`Abandoned`] when the leader went away.
-    pub(crate) async fn wait(mut self) -> Result<Outcome, Abandoned> {
+    pub(crate) async fn wait(mut self) -> Result<TransferResult, Abandoned> {
         let outcome = self.outcome.wait_for(Option::is_some).await.map_err(|_| Abandoned)?;
         outcome.clone().ok_or(Abandoned)
     }

@@ -6,17 +6,17 @@ use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, Receipt};
 use sha2::{Digest as _, Sha256};
 
-use crate::lru::{Bounds, Recent};
+use crate::lru::{Bounds, Lru};
 
 /// Such a client comes back at once, so a few are plenty. Equal receipts are one entry.
 const BOUNDS: Bounds = Bounds { entries: 1024, bytes: 1024 * 1024 };
 
 /// The receipts given lately.
-pub(super) struct Receipts(Mutex<Recent<Digest, Bytes>>);
+pub(super) struct Receipts(Mutex<Lru<Digest, Bytes>>);
 
 impl Receipts {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Recent::new(BOUNDS)))
+        Self(Mutex::new(Lru::new(BOUNDS)))
     }
 
     /// The receipt's bytes and digest, which will be found again.

@@ -10,13 +10,13 @@ use crate::harbors::Harbor;
 use crate::manifests::cache::is_manifest;
 use crate::manifests::relay::RelayError;
 use crate::metrics::BlobOutcome;
-use crate::places::backlog::Stand;
+use crate::places::backlog::Position;
 use crate::places::limiter::{Permit, Priority};
 use crate::places::transfers::{BlobKey, Role};
 use harbor_warmer_core::announcement::{self, Announcement};
-use harbor_warmer_core::hindrance::{Failure, Hindrance};
 use harbor_warmer_core::image::{Image, Observation, Step};
 use harbor_warmer_core::manifest::Manifest;
+use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::Project;
 use harbor_warmer_core::project::{HarborKind, Transfer};
 use harbor_warmer_core::timestamp::Timestamp;
@@ -60,7 +60,7 @@ impl Workshop {
         let client = match self.harbors.get(place) {
             Ok(harbor) => &harbor.client,
             Err(error) => {
-                let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
+                let failure = Failure::new(Problem::NotConfigured, error.to_string());
                 return (announcement::Observation::Failed(failure), clock::now());
             }
         };
@@ -82,7 +82,7 @@ impl Workshop {
         let (harbor, terms) = match self.harbors.entry(place) {
             Ok(entry) => entry,
             Err(error) => {
-                let failure = Failure::new(Hindrance::NotConfigured, error.to_string());
+                let failure = Failure::new(Problem::NotConfigured, error.to_string());
                 return Seen::now(Observation::Failed { step: step.to_string(), failure });
             }
         };
@@ -219,7 +219,7 @@ impl Workshop {
         let now = clock::now();
         if self.front.known_manifest(place, root, now).is_some() {
             // It was read for a policy: its clocks run already.
-            self.backlogs.stands(place, root, Stand::UnderWay, now);
+            self.backlogs.stands(place, root, Position::UnderWay, now);
             return true;
         }
         self.copies.sweep(now);
@@ -270,7 +270,7 @@ impl Workshop {
                 Err(RelayError::UpstreamSilent) => return Err(HarborError::UpstreamSilent),
                 Err(error @ RelayError::Store(_)) => {
                     let step = Step::ReadRoot { through_project }.to_string();
-                    let failure = Failure::new(Hindrance::Queue, error.to_string());
+                    let failure = Failure::new(Problem::Queue, error.to_string());
                     return Ok(Seen::now(Observation::Failed { step, failure }));
                 }
             }

@@ -8,8 +8,8 @@ use super::trouble::{Counts, failure, judge};
 use crate::clock;
 use crate::metrics::ReplicationEvent;
 use crate::replication::replicator::ReplicatorError;
-use harbor_warmer_core::hindrance::{Failure, Hindrance};
 use harbor_warmer_core::image::{Observation, ReplicationOutcome};
+use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_harbor::{Client, HarborError, Repository};
 
 impl Workshop {
@@ -82,7 +82,7 @@ fn not_started(error: &ReplicatorError) -> Failure {
         | ReplicatorError::NoEndpointNamed(_)
         | ReplicatorError::NoSuchEndpoint(_)
         | ReplicatorError::Misplaced(_)
-        | ReplicatorError::UnknownTarget(_) => Failure::new(Hindrance::ReplicationSetUp, error.to_string()),
+        | ReplicatorError::UnknownTarget(_) => Failure::new(Problem::ReplicationSetUp, error.to_string()),
     }
 }
 

@@ -27,31 +27,31 @@ fn stuck(image: &Image, project: &Project, now: Timestamp) -> StuckView {
     image.stuck(false, None, project, now).unwrap_or_else(|| panic!("it goes on: {image:?}"))
 }
 
-fn failing(hindrance: Hindrance, error: &str) -> (Image, Timestamp) {
+fn failing(problem: Problem, error: &str) -> (Image, Timestamp) {
     let model = Model::index(&["linux/amd64"]);
     let mut image = wanted(&model);
-    let failure = Failure::new(hindrance, error);
+    let failure = Failure::new(problem, error);
     image.observe(&a_project(), Observation::Failed { step: "HEAD tag 1.0".to_owned(), failure }, START);
     (image, START)
 }
 
 #[rstest]
-#[case::down(Hindrance::UpstreamSilent)]
-#[case::slow(Hindrance::Timeout)]
-#[case::spoilt(Hindrance::WrongContent)]
-fn an_image_that_tries_again_tells_the_step_that_failed_and_the_cure_of_its_kind(#[case] hindrance: Hindrance) {
-    let (image, now) = failing(hindrance, "it went wrong");
+#[case::down(Problem::UpstreamSilent)]
+#[case::slow(Problem::Timeout)]
+#[case::spoilt(Problem::WrongContent)]
+fn an_image_that_tries_again_tells_the_step_that_failed_and_the_cure_of_its_kind(#[case] problem: Problem) {
+    let (image, now) = failing(problem, "it went wrong");
     let stuck = stuck(&image, &a_project(), now);
     assert_eq!((stuck.step.as_str(), stuck.cause.as_str()), ("HEAD tag 1.0", "it went wrong"));
-    assert_eq!((stuck.hindrance, stuck.cure.as_str()), (hindrance, hindrance.cure()));
+    assert_eq!((stuck.problem, stuck.cure.as_str()), (problem, problem.cure()));
 }
 
 #[test]
 fn an_image_that_was_given_up_tells_the_cure_of_its_last_failure() {
-    let (image, now) = failing(Hindrance::ServerError, "Harbor answered 500");
+    let (image, now) = failing(Problem::ServerError, "Harbor answered 500");
     let project = Project { give_up_after: Duration::ZERO, ..a_project() };
     let stuck = image.stuck(true, Some("gave up: Harbor answered 500"), &project, now).unwrap();
-    assert_eq!((stuck.cause.as_str(), stuck.hindrance), ("gave up: Harbor answered 500", Hindrance::ServerError));
+    assert_eq!((stuck.cause.as_str(), stuck.problem), ("gave up: Harbor answered 500", Problem::ServerError));
 }
 
 #[test]
@@ -59,13 +59,13 @@ fn an_image_of_a_paused_project_tells_the_cure_of_the_pause() {
     let image = wanted(&Model::single());
     let pause = Pause {
         reason: "Harbor has no such project".to_owned(),
-        hindrance: Hindrance::NoSuchProject,
+        problem: Problem::NoSuchProject,
         probe_at: START + seconds(60),
     };
     let stuck = stuck(&image, &Project { pause: Some(pause), ..a_project() }, START);
     assert_eq!(stuck.step, "read the image's manifest");
     assert_eq!(stuck.cause, "work on the project stands still: Harbor has no such project");
-    assert_eq!(stuck.hindrance, Hindrance::NoSuchProject);
+    assert_eq!(stuck.problem, Problem::NoSuchProject);
 }
 
 #[test]
@@ -74,13 +74,13 @@ fn an_image_on_its_way_tells_each_step_that_it_waits_for() {
     let mut image = wanted(&model);
     image.set_wants(vec![for_target("1.0")]);
     let project = Project { complete_index: true, ..a_project() };
-    let mut told: Vec<(String, Hindrance)> = Vec::new();
+    let mut told: Vec<(String, Problem)> = Vec::new();
     loop {
         match image.next(&project, model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &project, steps),
             Next::WaitUntil(until, _) => {
                 let stuck = stuck(&image, &project, model.now);
-                let now = (stuck.step, stuck.hindrance);
+                let now = (stuck.step, stuck.problem);
                 if told.last() != Some(&now) {
                     told.push(now);
                 }
@@ -89,12 +89,12 @@ fn an_image_on_its_way_tells_each_step_that_it_waits_for() {
             _ => break,
         }
     }
-    let told: Vec<_> = told.iter().map(|(step, hindrance)| (step.as_str(), *hindrance)).collect();
-    let copying = ("copy the blobs into Harbor", Hindrance::Copying);
+    let told: Vec<_> = told.iter().map(|(step, problem)| (step.as_str(), *problem)).collect();
+    let copying = ("copy the blobs into Harbor", Problem::Copying);
     assert_eq!(told.first(), Some(&copying));
-    assert!(told.contains(&("record the image in Harbor", Hindrance::Recording)), "{told:?}");
-    assert!(told.contains(&("record the tag 1.0 in Harbor", Hindrance::TagPending)), "{told:?}");
-    assert_eq!(told.last(), Some(&("replicate 1.0 to prod", Hindrance::Replicating)));
+    assert!(told.contains(&("record the image in Harbor", Problem::Recording)), "{told:?}");
+    assert!(told.contains(&("record the tag 1.0 in Harbor", Problem::TagPending)), "{told:?}");
+    assert_eq!(told.last(), Some(&("replicate 1.0 to prod", Problem::Replicating)));
     assert_eq!(image.stuck(false, None, &project, model.now), None, "all is there");
 }
 
@@ -104,7 +104,7 @@ fn an_image_in_the_line_says_that_it_waits_for_its_turn() {
     assert_eq!(image.stuck(false, None, &a_project(), START), None, "its next step is due");
     let told = Waiting::Turn.to_string();
     let stuck = image.stuck(false, Some(&told), &a_project(), START).unwrap();
-    assert_eq!(stuck.hindrance, Hindrance::Turn);
+    assert_eq!(stuck.problem, Problem::Turn);
 }
 
 #[test]
@@ -122,19 +122,19 @@ fn a_replication_that_fails_tells_what_the_execution_said() {
     let stuck = stuck(&image, &project, model.now);
     assert_eq!(stuck.step, "replicate 1.0 to prod");
     assert_eq!(
-        (stuck.cause.as_str(), stuck.hindrance),
-        ("the replication of 1.0 to prod: denied: the token has expired", Hindrance::ReplicationFailed)
+        (stuck.cause.as_str(), stuck.problem),
+        ("the replication of 1.0 to prod: denied: the token has expired", Problem::ReplicationFailed)
     );
 }
 
 #[rstest]
-#[case::gone(DeadReason::NoSuchManifest, Hindrance::MissingManifest)]
-#[case::of_another_kind(DeadReason::Unsupported("a Helm chart".to_owned()), Hindrance::Unsupported)]
-fn a_hopeless_image_tells_why(#[case] reason: DeadReason, #[case] hindrance: Hindrance) {
+#[case::gone(DeadReason::NoSuchManifest, Problem::MissingManifest)]
+#[case::of_another_kind(DeadReason::Unsupported("a Helm chart".to_owned()), Problem::Unsupported)]
+fn a_hopeless_image_tells_why(#[case] reason: DeadReason, #[case] problem: Problem) {
     let mut image = wanted(&Model::single());
     image.hopeless = Some(reason.clone());
     let stuck = image.stuck(true, None, &a_project(), START).unwrap();
-    assert_eq!((stuck.cause, stuck.hindrance), (reason.to_string(), hindrance));
+    assert_eq!((stuck.cause, stuck.problem), (reason.to_string(), problem));
 }
 
 #[test]
@@ -143,10 +143,7 @@ fn an_image_without_the_wanted_platform_says_which_there_are() {
     let mut image = wanted(&model);
     assert!(matches!(model.run(&mut image, &a_project()), Next::Dead(DeadReason::NoSuchPlatform { .. })));
     let stuck = image.stuck(true, None, &a_project(), model.now).unwrap();
-    assert_eq!(
-        (stuck.step.as_str(), stuck.hindrance),
-        ("find a wanted platform in the index", Hindrance::NoSuchPlatform)
-    );
+    assert_eq!((stuck.step.as_str(), stuck.problem), ("find a wanted platform in the index", Problem::NoSuchPlatform));
     assert_eq!(stuck.cause, "the image has no linux/amd64; it has linux/arm64");
 }
 
@@ -155,7 +152,7 @@ fn a_crashed_image_points_to_the_log() {
     let image = wanted(&Model::single());
     let reason = DeadReason::Crashed.to_string();
     let stuck = image.stuck(true, Some(&reason), &a_project(), START).unwrap();
-    assert_eq!((stuck.cause, stuck.hindrance), (reason, Hindrance::Crashed));
+    assert_eq!((stuck.cause, stuck.problem), (reason, Problem::Crashed));
 }
 
 #[test]
@@ -164,7 +161,7 @@ fn an_image_that_is_warm_with_a_tag_that_can_not_be_read_says_which_right_is_mis
     model.artifacts_are_readable = false;
     let mut image = wanted(&model);
     assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
-    assert_eq!(stuck(&image, &a_project(), model.now).hindrance, Hindrance::TagUnreadable);
+    assert_eq!(stuck(&image, &a_project(), model.now).problem, Problem::TagUnreadable);
 }
 
 /// A workload that names the image by its digest, then another that names it by a tag.
@@ -185,7 +182,7 @@ fn a_tag_that_a_read_by_digest_alone_blocked_is_named_with_that_cause() {
     assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert_eq!(image.blocked_tags(&a_project(), model.now), [(tag("latest"), BlockedBy::UntaggedRead)].into());
     let stuck = stuck(&image, &a_project(), model.now);
-    assert_eq!((stuck.step.as_str(), stuck.hindrance), ("record the tag latest in Harbor", Hindrance::TagBlocked));
+    assert_eq!((stuck.step.as_str(), stuck.problem), ("record the tag latest in Harbor", Problem::TagBlocked));
     let why = "its index was read for a workload that names it by its digest alone, before latest was asked for";
     assert!(stuck.cause.starts_with(why), "{}", stuck.cause);
     assert!(stuck.cause.contains("cache:manifestlist:hub/library/app:sha256:"), "{}", stuck.cause);

@@ -72,7 +72,7 @@ fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
     let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
     let failed = || Observation::Failed {
         step: "pull it to keep it".to_owned(),
-        failure: Failure::new(Hindrance::ServerError, "500"),
+        failure: Failure::new(Problem::ServerError, "500"),
     };
     image.observe(&project, failed(), model.now);
     image.observe(&project, Observation::Kept(model.root()), model.now);

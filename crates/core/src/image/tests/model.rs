@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 
-use crate::hindrance::{Failure, Hindrance};
 use crate::image::{Blob, Child, Image, Next, Observation, ReplicationOutcome, Step};
+use crate::problem::{Failure, Problem};
 use crate::project::HarborKind;
 use crate::project::Project;
 use crate::timestamp::Timestamp;
@@ -175,7 +175,7 @@ impl Model {
                         project,
                         Observation::Failed {
                             step: "verify".to_owned(),
-                            failure: Failure::new(Hindrance::NeverRecorded, error),
+                            failure: Failure::new(Problem::NeverRecorded, error),
                         },
                         self.now,
                     );
@@ -185,7 +185,7 @@ impl Model {
                         project,
                         Observation::Throttled {
                             step: "verify".to_owned(),
-                            failure: Failure::new(Hindrance::StorageRefused, error),
+                            failure: Failure::new(Problem::StorageRefused, error),
                         },
                         self.now,
                     );

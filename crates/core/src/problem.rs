@@ -1,6 +1,6 @@
 //! What keeps an image from going on, and what a person can do about it.
 //!
-//! A [`Hindrance`] is the kind of a cause; the cause itself is a sentence with the names in it. Kinds are kept with the
+//! A [`Problem`] is the kind of a cause; the cause itself is a sentence with the names in it. Kinds are kept with the
 //! failures of an image, so that a cure can be told long after the answer that it is for. Pure.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The kind of what an image waits for, or why it goes no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Hindrance {
+pub enum Problem {
     /// Other images stand before it at Harbor.
     Turn,
     /// Harbor copies its blobs.
@@ -103,17 +103,17 @@ pub struct Failure {
     /// A sentence.
     pub error: String,
     /// Of what kind that is.
-    pub hindrance: Hindrance,
+    pub problem: Problem,
 }
 
 impl Failure {
     /// A failure of this kind.
-    pub fn new(hindrance: Hindrance, error: impl Into<String>) -> Self {
-        Self { error: error.into(), hindrance }
+    pub fn new(problem: Problem, error: impl Into<String>) -> Self {
+        Self { error: error.into(), problem }
     }
 }
 
-impl Hindrance {
+impl Problem {
     /// Whether this is the way of things, and nobody has to do anything.
     pub fn passes(self) -> bool {
         matches!(
@@ -244,9 +244,9 @@ mod tests {
     use super::*;
 
     /// Every kind; the match makes a new one known here.
-    fn all() -> Vec<Hindrance> {
-        use Hindrance::*;
-        let next = |hindrance| match hindrance {
+    fn all() -> Vec<Problem> {
+        use Problem::*;
+        let next = |problem| match problem {
             Turn => Some(Copying),
             Copying => Some(Recording),
             Recording => Some(TagPending),
@@ -291,22 +291,22 @@ mod tests {
             TagUnreadable => Some(Unknown),
             Unknown => None,
         };
-        std::iter::successors(Some(Turn), |hindrance| next(*hindrance)).collect()
+        std::iter::successors(Some(Turn), |problem| next(*problem)).collect()
     }
 
     #[test]
-    fn every_hindrance_has_a_cure_of_its_own_in_whole_sentences() {
+    fn every_problem_has_a_cure_of_its_own_in_whole_sentences() {
         let all = all();
-        let mut cures: Vec<_> = all.iter().map(|hindrance| hindrance.cure()).collect();
+        let mut cures: Vec<_> = all.iter().map(|problem| problem.cure()).collect();
         for cure in &cures {
             assert!(cure.starts_with(char::is_uppercase) && cure.ends_with('.'), "{cure}");
             assert!(!cure.contains("  "), "{cure}");
         }
-        for hindrance in &all {
+        for problem in &all {
             // Of these two nobody can make more, and time doesn't either.
-            let is_final = matches!(hindrance, Hindrance::Unsupported | Hindrance::TagMoved);
-            let passes = hindrance.cure().starts_with("Nothing") && !is_final;
-            assert_eq!(hindrance.passes(), passes, "{hindrance:?}");
+            let is_final = matches!(problem, Problem::Unsupported | Problem::TagMoved);
+            let passes = problem.cure().starts_with("Nothing") && !is_final;
+            assert_eq!(problem.passes(), passes, "{problem:?}");
         }
         cures.sort_unstable();
         cures.dedup();
@@ -314,11 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hindrance_is_read_again_as_it_was_written_down() {
-        for hindrance in all() {
-            let text = serde_json::to_string(&hindrance).unwrap();
-            assert_eq!(serde_json::from_str::<Hindrance>(&text).unwrap(), hindrance, "{text}");
+    fn a_problem_is_read_again_as_it_was_written_down() {
+        for problem in all() {
+            let text = serde_json::to_string(&problem).unwrap();
+            assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem, "{text}");
         }
-        assert_eq!(serde_json::to_value(Hindrance::NoSuchProject).unwrap(), "no-such-project");
+        assert_eq!(serde_json::to_value(Problem::NoSuchProject).unwrap(), "no-such-project");
     }
 }
