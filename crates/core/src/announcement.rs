@@ -93,7 +93,7 @@ impl Announcement {
         self.resolved = None;
         self.missing_since = None;
         self.missing_seen = None;
-        self.attempts = Attempts { last: std::mem::take(&mut self.attempts.last), ..Attempts::default() };
+        self.attempts = self.attempts.reopened();
     }
 
     /// Takes in what was seen.
@@ -149,8 +149,8 @@ impl Announcement {
             }
             return Next::HeadTag;
         }
-        if self.attempts.exhausted(project.give_up_after, now) {
-            return Next::Dead(DeadReason::GaveUp(self.attempts.last_error().unwrap_or_default().to_owned()));
+        if self.attempts.exhausted(project.give_up_after) {
+            return Next::Dead(DeadReason::gave_up(&self.attempts));
         }
         if let Some(retry_at) = self.attempts.retry_at.filter(|at| now < *at) {
             let error = self.attempts.last_error().unwrap_or_default();

@@ -25,7 +25,7 @@ pub struct Attempts {
 }
 
 /// One failure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When.
     pub at: Timestamp,
@@ -66,6 +66,11 @@ impl Attempts {
         self.last.push_back(Attempt { at: now, step: step.to_owned(), error, problem: Some(problem) });
     }
 
+    /// It is asked for anew: the next try is due at once, whatever failed before.
+    pub fn try_now(&mut self) {
+        self.retry_at = None;
+    }
+
     /// Something moved: the next failure is the first again.
     pub fn progressed(&mut self) {
         self.failures = 0;
@@ -73,9 +78,26 @@ impl Attempts {
         self.retry_at = None;
     }
 
-    /// Whether it has been failing for so long that it is given up.
-    pub fn exhausted(&self, give_up_after: Duration, now: Timestamp) -> bool {
-        self.failing_since.is_some_and(|since| now.since(since) >= give_up_after)
+    /// Whether it has been failing for so long that it is given up: from the first failure to the last. A failure of
+    /// long ago and a wait in a line are no failing.
+    pub fn exhausted(&self, give_up_after: Duration) -> bool {
+        let last = self.last.back().map(|attempt| attempt.at);
+        self.failing_since.zip(last).is_some_and(|(since, last)| last.since(since) >= give_up_after)
+    }
+
+    /// As of something that is asked for anew: what failed before is remembered, and counts no more.
+    pub fn reopened(&self) -> Self {
+        Self { last: self.last.clone(), ..Self::default() }
+    }
+
+    /// Nothing failed, and nothing is remembered of failures.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What failed last, while the next try is not due.
+    pub fn backing_off(&self, now: Timestamp) -> Option<(Timestamp, &Attempt)> {
+        self.retry_at.filter(|at| now < *at).zip(self.last.back())
     }
 
     /// The last error.
@@ -150,7 +172,16 @@ mod tests {
         for n in 0..1000 {
             attempts.failed("touch a blob", failure("500"), &Digest::ZERO, Timestamp::from_millis(n));
         }
-        assert!(!attempts.exhausted(day, Timestamp::from_millis(0) + day - Duration::from_millis(1)));
-        assert!(attempts.exhausted(day, Timestamp::from_millis(0) + day));
+        assert!(!attempts.exhausted(day));
+        attempts.failed("touch a blob", failure("500"), &Digest::ZERO, Timestamp::from_millis(0) + day);
+        assert!(attempts.exhausted(day));
+    }
+
+    #[test]
+    fn one_failure_and_a_long_line_after_it_are_no_reason_to_give_up() {
+        let mut attempts = Attempts::default();
+        let day = Duration::from_secs(86_400);
+        attempts.failed("touch a blob", failure("500"), &Digest::ZERO, Timestamp::from_millis(0));
+        assert!(!attempts.exhausted(day), "however late it is looked at");
     }
 }

@@ -26,12 +26,14 @@ use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag, TargetName};
 use serde::{Deserialize, Serialize};
 
 pub use milestones::Milestones;
-pub use next::{Next, Step, Waiting};
+pub use next::{About, Next, Step, Waiting};
 pub use observe::Observation;
 pub use replication::ReplicationOutcome;
 pub use tags::{BlockedBy, TagStatus};
 
-use crate::attempts::Attempts;
+use crate::attempts::{Attempt, Attempts};
+use crate::problem::Problem;
+use crate::requests::Requests;
 use crate::timestamp::Timestamp;
 
 /// An image: one root digest in one repository of one Harbor, whatever tags, platforms and clusters want it.
@@ -64,6 +66,12 @@ pub struct Image {
     /// When it was last pulled to be kept, or first complete.
     #[serde(default)]
     pub(crate) kept: Option<Timestamp>,
+    /// When its turn came at Harbor: from there it is worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<Timestamp>,
+    /// The requests that were made for it lately.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    pub(crate) requests: Requests,
     /// When it was first asked for since it was last finished.
     pub opened: Timestamp,
     /// What was verified before this moment counts as hearsay: the image was asked for again.
@@ -148,6 +156,12 @@ pub(crate) struct ManifestState {
     pub(crate) nudges: u32,
     /// Its blobs, config included.
     pub(crate) blobs: Vec<Digest>,
+    /// No trying again mends this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hopeless: Option<DeadReason>,
+    /// Failures of this manifest and of blobs that it alone has: they hold up no other platform.
+    #[serde(default, skip_serializing_if = "Attempts::is_empty")]
+    pub(crate) attempts: Attempts,
     /// It has a blob that Harbor can't store, so Harbor never records it.
     pub(crate) incompletable: bool,
     /// When Harbor was seen to have it as an artifact.
@@ -241,7 +255,7 @@ pub enum DeadReason {
     /// An index that is named by its digest alone, and the configuration leaves those out.
     Untagged,
     /// It failed again and again; the last error.
-    GaveUp(String),
+    GaveUp(Attempt),
     /// The worker that held it ended without a word, again and again.
     Crashed,
 }
@@ -259,13 +273,32 @@ impl std::fmt::Display for DeadReason {
                 "named by its digest alone: reading the index would keep Harbor from recording its tags for 7 days, \
                  and `warmUntagged: false` leaves it to the first pull",
             ),
-            Self::GaveUp(error) => write!(f, "gave up: {error}"),
+            Self::GaveUp(last) => write!(f, "gave up: {}", last.error),
             Self::Crashed => f.write_str("its worker ended without a word several times; see the log for a panic"),
         }
     }
 }
 
 impl DeadReason {
+    /// It failed for too long; what failed last.
+    pub(crate) fn gave_up(attempts: &Attempts) -> Self {
+        let unknown = || Attempt { at: Timestamp::default(), step: String::new(), error: String::new(), problem: None };
+        Self::GaveUp(attempts.last.back().cloned().unwrap_or_else(unknown))
+    }
+
+    /// Of what kind that is.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NoSuchPlatform { .. } => Problem::NoSuchPlatform,
+            Self::NoSuchTag => Problem::MissingTag,
+            Self::NoSuchManifest => Problem::MissingManifest,
+            Self::Unsupported(_) => Problem::Unsupported,
+            Self::Untagged => Problem::Untagged,
+            Self::Crashed => Problem::Crashed,
+            Self::GaveUp(last) => last.problem.unwrap_or(Problem::Unknown),
+        }
+    }
+
     /// Every name in metrics.
     pub const LABELS: [&'static str; 7] =
         ["no_such_platform", "no_such_tag", "no_such_manifest", "unsupported", "untagged", "gave_up", "crashed"];
@@ -303,6 +336,8 @@ impl Image {
             tags: BTreeMap::new(),
             replications: Vec::new(),
             kept: None,
+            begun: None,
+            requests: Requests::default(),
             opened: now,
             verify_since: now,
             warm_at: None,
@@ -330,8 +365,14 @@ impl Image {
         // A right that was missing may have been granted since.
         for manifest in self.manifests.values_mut() {
             manifest.by_blobs = false;
+            manifest.hopeless = None;
+            manifest.attempts = manifest.attempts.reopened();
         }
-        self.attempts = Attempts { last: std::mem::take(&mut self.attempts.last), ..Attempts::default() };
+        if self.content == Content::Unread {
+            self.begun = None;
+        }
+        self.requests = Requests::default();
+        self.attempts = self.attempts.reopened();
     }
 
     /// What went wrong last.

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod problem;
 pub mod project;
 pub mod projects;
+pub mod requests;
 pub mod timers;
 pub mod timestamp;
 pub mod view;

@@ -93,6 +93,10 @@ pub enum Problem {
     TagNeverRecorded,
     /// The robot may not see whether the tag is recorded.
     TagUnreadable,
+    /// What was asked followed again from its answer: going on would be a storm.
+    NoProgress,
+    /// More requests were made for it than any good image needs.
+    RequestsExceeded,
     /// It failed, and nobody took down of what kind that was.
     Unknown,
 }
@@ -234,6 +238,12 @@ impl Problem {
                  (Windows) is never recorded."
             }
             Self::TagUnreadable => "Grant the robot `artifact: read` and `tag: list`, so that tags can be verified.",
+            Self::NoProgress => {
+                "Look at what Harbor answers to that step in the log of its core; report it if the answers are right."
+            }
+            Self::RequestsExceeded => {
+                "Look at the image's attempts for what is asked again and again; then `harbor-warmer requeue`."
+            }
             Self::Unknown => "Look at the attempts that failed; then `harbor-warmer requeue`.",
         }
     }
@@ -288,7 +298,9 @@ mod tests {
             TagBlocked => Some(TagMoved),
             TagMoved => Some(TagNeverRecorded),
             TagNeverRecorded => Some(TagUnreadable),
-            TagUnreadable => Some(Unknown),
+            TagUnreadable => Some(NoProgress),
+            NoProgress => Some(RequestsExceeded),
+            RequestsExceeded => Some(Unknown),
             Unknown => None,
         };
         std::iter::successors(Some(Turn), |problem| next(*problem)).collect()

@@ -35,6 +35,7 @@ pub struct Metrics {
     project_paused: Family<PauseLabels, Gauge>,
     dead_letters: Family<ReasonLabels, Counter>,
     tags_blocked: Family<ReasonLabels, Counter>,
+    requests_exceeded: Counter,
     replications: Family<ReplicationLabels, Counter>,
     replication_oldest_due_seconds: Family<TargetLabels, Gauge<f64, AtomicU64>>,
     robot_expires: Family<RobotLabels, Gauge>,
@@ -195,6 +196,7 @@ impl Metrics {
             project_paused: Family::default(),
             dead_letters: Family::default(),
             tags_blocked: Family::default(),
+            requests_exceeded: Counter::default(),
             replications: Family::default(),
             replication_oldest_due_seconds: Family::default(),
             robot_expires: Family::default(),
@@ -251,6 +253,11 @@ impl Metrics {
             "tags_blocked",
             "Tags that Harbor will not record for a long time, by reason",
             metrics.tags_blocked.clone(),
+        );
+        registry.register(
+            "requests_exceeded",
+            "Times an image was set aside, because far more requests were made for it than one needs",
+            metrics.requests_exceeded.clone(),
         );
         registry.register("replications", "Replications, by target and outcome", metrics.replications.clone());
         registry.register(
@@ -379,6 +386,11 @@ impl Metrics {
     /// A tag turned out to be blocked.
     pub fn tag_blocked(&self, by: BlockedBy) {
         self.tags_blocked.get_or_create(&ReasonLabels { reason: by.label() }).inc();
+    }
+
+    /// An image was set aside.
+    pub fn requests_exceeded(&self) {
+        self.requests_exceeded.inc();
     }
 
     /// Something became of a replication.

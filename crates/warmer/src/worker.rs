@@ -31,7 +31,7 @@ use crate::places::transfers::Transfers;
 use crate::replication::replicator::Replicators;
 use carry_out::Seen;
 use harbor_warmer_core::announcement::{self, Resolved};
-use harbor_warmer_core::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Waiting};
+use harbor_warmer_core::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Step, Waiting};
 use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::Effect;
 use harbor_warmer_core::projects::Projects;
@@ -225,15 +225,29 @@ impl Workshop {
         let mut moved: Vec<(Tag, Resolved)> = Vec::new();
         let before = self.standing(&image);
         let mut stand = Position::Gone;
+        // The steps of the last round, each with the moment of its answer.
+        let mut done: Vec<(Step, Timestamp)> = Vec::new();
         let settlement = loop {
             let now = clock::now();
             let project = self.projects.get(&image.place, now);
             match image.next(&project, now) {
+                Next::Do(steps) if let Some(step) = image.repeats(&project, &done, &steps) => {
+                    let (step, about) = (step.to_string(), step.about());
+                    let error =
+                        format!("the answer to `{step}` shows nothing new, and it would be asked again at once");
+                    tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
+                    let failure = Failure::new(Problem::NoProgress, error);
+                    image.observe(&project, Observation::Failed { step, about, failure }, now);
+                    done.clear();
+                }
                 Next::Do(steps) => {
+                    image.requests(steps.len(), &project, now);
                     let mut under_way: FuturesUnordered<_> =
-                        steps.iter().map(|step| self.carry_out(&image, &project, step)).collect();
+                        steps.iter().map(async |step| (step, self.carry_out(&image, &project, step).await)).collect();
                     let mut seen = Vec::new();
-                    while let Some(results) = under_way.next().await {
+                    done.clear();
+                    while let Some((step, results)) = under_way.next().await {
+                        done.extend(results.iter().map(|seen| (step.clone(), seen.at)));
                         seen.extend(results);
                     }
                     drop(under_way);
@@ -262,20 +276,24 @@ impl Workshop {
                     match waiting {
                         Waiting::Paused(_) => image.observe(&project, Observation::Held, now),
                         Waiting::Blobs => stand = Position::UnderWay,
+                        Waiting::SetAside => {
+                            self.metrics.requests_exceeded();
+                            tracing::error!(image.repository = %image.place, image.digest = %image.root, "{waiting}");
+                        }
                         _ => {}
                     }
                     break Settlement::Wait { due, reason: Some(waiting.to_string()) };
                 }
-                Next::Stuck(error) => {
+                Next::Stuck(about, error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
                     let failure = Failure::new(Problem::NeverRecorded, error);
-                    image.observe(&project, Observation::Failed { step: "verify".to_owned(), failure }, now);
+                    image.observe(&project, Observation::Failed { step: "verify".to_owned(), about, failure }, now);
                 }
-                Next::Refused(error) => {
+                Next::Refused(about, error) => {
                     tracing::warn!(image.repository = %image.place, image.digest = %image.root, "{error}");
                     let failure = Failure::new(Problem::StorageRefused, error);
                     self.projects.observe(&image.place, Effect::StorageRefused(failure.clone()), now);
-                    image.observe(&project, Observation::Throttled { step: "verify".to_owned(), failure }, now);
+                    image.observe(&project, Observation::Throttled { step: "verify".to_owned(), about, failure }, now);
                 }
                 Next::Done(again) => {
                     image.observe(&project, Observation::Finished, now);

@@ -2,8 +2,7 @@
 //!
 //! Derived like the phase: from what was observed and from what follows from it now.
 
-use super::{Content, DeadReason, Image, Next, TagStatus, Waiting};
-use crate::attempts::Attempt;
+use super::{Content, Image, Next, Step, TagStatus, Waiting};
 use crate::problem::Problem;
 use crate::project::Project;
 use crate::timestamp::Timestamp;
@@ -16,16 +15,13 @@ impl Image {
         let step = self.stage(project, now);
         let stuck = |problem, cause: String| Some(StuckView::new(step.clone(), problem, cause));
         match self.next(project, now) {
-            Next::Dead(reason) => {
-                let problem = self.why_dead(&reason);
-                stuck(problem, reason.to_string())
-            }
+            Next::Dead(reason) => stuck(reason.problem(), reason.to_string()),
             _ if dead => stuck(Problem::Crashed, reason.unwrap_or_default().to_owned()),
             Next::WaitUntil(_, waiting) => self.why_waiting(step, waiting, project),
-            Next::Stuck(why) => stuck(Problem::NeverRecorded, why),
-            Next::Refused(why) => stuck(Problem::StorageRefused, why),
-            // The step is due, and its worker was told that others are before it.
-            Next::Do(_) if reason == Some(&Waiting::Turn.to_string()) => {
+            Next::Stuck(_, why) => stuck(Problem::NeverRecorded, why),
+            Next::Refused(_, why) => stuck(Problem::StorageRefused, why),
+            // It is due all the time, and its worker is told that others are before it.
+            Next::Do(steps) if reason.is_some() && steps.contains(&Step::Begin) => {
                 stuck(Problem::Turn, "the places at Harbor are taken by other images".to_owned())
             }
             Next::Do(_) => None,
@@ -61,27 +57,6 @@ impl Image {
         }
     }
 
-    fn why_dead(&self, reason: &DeadReason) -> Problem {
-        match reason {
-            DeadReason::NoSuchPlatform { .. } => Problem::NoSuchPlatform,
-            DeadReason::NoSuchTag => Problem::MissingTag,
-            DeadReason::NoSuchManifest => Problem::MissingManifest,
-            DeadReason::Unsupported(_) => Problem::Unsupported,
-            DeadReason::Untagged => Problem::Untagged,
-            DeadReason::Crashed => Problem::Crashed,
-            DeadReason::GaveUp(error) => {
-                self.attempt_of(error).and_then(|attempt| attempt.problem).unwrap_or(Problem::Unknown)
-            }
-        }
-    }
-
-    /// The last attempt, of the image itself or of a replication, that failed with what this error says.
-    fn attempt_of(&self, error: &str) -> Option<&Attempt> {
-        let replications = self.replications.iter().map(|state| &state.attempts);
-        let mut last = std::iter::once(&self.attempts).chain(replications).filter_map(|all| all.last.back());
-        last.find(|attempt| error.ends_with(&attempt.error))
-    }
-
     fn why_waiting(&self, step: String, waiting: Waiting, project: &Project) -> Option<StuckView> {
         let stuck = |problem, cause: String| Some(StuckView::new(step.clone(), problem, cause));
         match waiting {
@@ -89,10 +64,10 @@ impl Image {
                 let pause = project.pause.as_ref()?;
                 stuck(pause.problem, format!("work on the project stands still: {}", pause.reason))
             }
-            Waiting::Retry(error) => match self.attempt_of(&error) {
-                Some(last) => Some(StuckView::new(last.step.clone(), last.problem.unwrap_or(Problem::Unknown), error)),
-                None => stuck(Problem::Unknown, error),
-            },
+            Waiting::Retry(failed) => {
+                Some(StuckView::new(failed.step, failed.problem.unwrap_or(Problem::Unknown), failed.error))
+            }
+            waiting @ Waiting::SetAside => stuck(Problem::RequestsExceeded, waiting.to_string()),
             waiting @ Waiting::Replication(_) => stuck(Problem::Replicating, waiting.to_string()),
             waiting @ Waiting::Turn => stuck(Problem::Turn, waiting.to_string()),
             waiting @ Waiting::Blobs => stuck(Problem::Copying, waiting.to_string()),

@@ -58,7 +58,9 @@ impl Image {
             return;
         }
         let others = if project.complete_index { self.other_children() } else { Vec::new() };
-        if !wanted.iter().chain(&others).all(|child| self.has_its_blobs(child)) {
+        // What can't be had is not waited for: Harbor records the index without it, after its deadline.
+        let passes = |child: &Digest| self.has_its_blobs(child) || self.is_failing(child);
+        if !wanted.iter().chain(&others).all(passes) {
             return;
         }
         // After a re-check, Harbor's record is looked at before anything is started anew.

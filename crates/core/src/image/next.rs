@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
-use super::{BlobState, Content, DeadReason, Image, ManifestState, TagStatus};
+use crate::attempts::Attempt;
+
+use super::{BlobState, Content, DeadReason, Image, ManifestState, TagStatus, Want};
 use crate::project::Project;
 use crate::project::{HarborKind, Transfer};
 use crate::timestamp::Timestamp;
@@ -17,20 +19,33 @@ pub enum Next {
     Do(Vec<Step>),
     /// Nothing until then.
     WaitUntil(Timestamp, Waiting),
-    /// Something can't go on as it is, and counts as a failure: observe it as one, and plan again.
-    Stuck(String),
+    /// Something can't go on as it is, and counts as a failure of that part: observe it as one, and plan again.
+    Stuck(About, String),
     /// Harbor does not keep what it is given. A person mends that for the whole project, so it uses nothing up:
     /// observe it as Harbor's trouble, and plan again.
-    Refused(String),
+    Refused(About, String),
     /// Everything that was wanted is there. With a moment, it is looked at and pulled again then, to be kept.
     Done(Option<Timestamp>),
     /// Trying again won't help, or has been tried for long enough.
     Dead(DeadReason),
 }
 
+/// Which part of an image something is about. What fails of one part holds up no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The image as a whole: its tags, its root, its replication.
+    Image,
+    /// One manifest.
+    Manifest(Digest),
+    /// One blob, of whichever manifests have it.
+    Blob(Digest),
+}
+
 /// One request, or one transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Wait for the image's turn at Harbor: nothing is asked of it before.
+    Begin,
     /// HEAD the tag: opens Harbor's window for recording it.
     HeadTag(Tag),
     /// HEAD the root by digest: starts no clock of Harbor's, and tells an index from a manifest.
@@ -91,7 +106,9 @@ pub enum Waiting {
     /// Its project is paused.
     Paused(String),
     /// The last try failed.
-    Retry(String),
+    Retry(Attempt),
+    /// More requests were made for it than any good image needs: it is set aside for a while.
+    SetAside,
     /// Other images stand before it at Harbor.
     Turn,
     /// Harbor copies blobs.
@@ -106,9 +123,31 @@ pub enum Waiting {
     Strain,
 }
 
+impl Step {
+    /// What it is about.
+    pub fn about(&self) -> About {
+        match self {
+            Self::ReadChild { digest, .. } | Self::LookForArtifact(digest) | Self::Keep(digest) => {
+                About::Manifest(*digest)
+            }
+            Self::LookForBlob(digest) | Self::TouchBlob { digest, .. } | Self::DrainBlob { digest, .. } => {
+                About::Blob(*digest)
+            }
+            Self::Begin
+            | Self::HeadTag(_)
+            | Self::LookAtRoot
+            | Self::ReadRoot { .. }
+            | Self::LookForTag(_)
+            | Self::Replicate { .. }
+            | Self::LookAtExecution { .. } => About::Image,
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Begin => f.write_str("begin"),
             Self::HeadTag(tag) => write!(f, "HEAD tag {tag}"),
             Self::LookAtRoot => f.write_str("look whether the root is an index"),
             Self::ReadRoot { through_project: true } => f.write_str("read the root manifest"),
@@ -132,7 +171,8 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused(reason) => write!(f, "the project is paused: {reason}"),
-            Self::Retry(error) => write!(f, "tries again: {error}"),
+            Self::Retry(failed) => write!(f, "tries again: {}", failed.error),
+            Self::SetAside => f.write_str("set aside for an hour: it took far more requests than an image needs"),
             Self::Turn => f.write_str("waits for its turn at Harbor"),
             Self::Blobs => f.write_str("Harbor copies blobs"),
             Self::Record => f.write_str("Harbor has all blobs and has not recorded the artifact yet"),
@@ -142,6 +182,9 @@ impl fmt::Display for Waiting {
         }
     }
 }
+
+/// So many repeated steps are looked at; one that goes in a circle is enough.
+const REPEATS_LOOKED_AT: usize = 8;
 
 /// A manifest is read again at most so often before that counts as a failure.
 pub(super) const MOST_NUDGES: u32 = 4;
@@ -180,15 +223,19 @@ impl Image {
         if let Some(pause) = project.pause.as_ref().filter(|pause| now < pause.probe_at) {
             return Next::WaitUntil(self.spread(pause.probe_at), Waiting::Paused(pause.reason.clone()));
         }
-        if self.attempts.exhausted(project.give_up_after, now) {
-            let error = self.attempts.last_error().unwrap_or_default();
-            return Next::Dead(DeadReason::GaveUp(error.to_owned()));
+        if let Some(until) = self.requests.exceeded(self.parts(), &project.timers, now) {
+            return Next::WaitUntil(until, Waiting::SetAside);
         }
-        if let Some(retry_at) = self.attempts.retry_at.filter(|at| now < *at) {
-            let error = self.attempts.last_error().unwrap_or_default();
-            return Next::WaitUntil(retry_at, Waiting::Retry(error.to_owned()));
+        if self.attempts.exhausted(project.give_up_after) {
+            return Next::Dead(DeadReason::gave_up(&self.attempts));
+        }
+        if let Some((retry_at, failed)) = self.attempts.backing_off(now) {
+            return Next::WaitUntil(retry_at, Waiting::Retry(failed.clone()));
         }
         if self.content == Content::Unread {
+            if self.begun.is_none() {
+                return Next::Do(vec![Step::Begin]);
+            }
             if project.skips_untagged && self.wants.iter().all(|want| want.tag.is_none()) {
                 match self.is_index {
                     None => return Next::Do(vec![Step::LookAtRoot]),
@@ -198,20 +245,32 @@ impl Image {
             }
             return self.plan_root(project, now);
         }
-        if let Some(reason) = self.no_such_platform() {
-            return Next::Dead(reason);
+        if self.wanted_children().is_empty() {
+            return Next::Dead(self.no_such_platform(&self.wants));
         }
         let mut plan = Plan::default();
-        let wanted = self.wanted_children();
+        let mut lost = None;
+        let mut wanted = self.wanted_children();
+        wanted.retain(|child| {
+            let why = self.lost(child, project);
+            let is_lost = why.is_some();
+            lost = lost.take().or(why);
+            !is_lost
+        });
+        if let (true, Some(why)) = (wanted.is_empty(), &lost) {
+            return Next::Dead(why.clone());
+        }
         for child in &wanted {
             self.plan_manifest(*child, project, now, &mut plan);
         }
-        if project.complete_index && wanted.iter().all(|child| self.has_its_blobs(child)) {
+        if project.complete_index && wanted.iter().all(|child| self.has_its_blobs(child) || self.is_failing(child)) {
             self.plan_completion(project, now, &mut plan);
         }
         self.plan_index(&wanted, project, now, &mut plan);
         let mut exhausted = None;
-        if wanted.iter().all(|child| self.is_there(child, project)) {
+        // A platform that fails is tried again beside the others, and holds up nothing of theirs.
+        let mut there = wanted.iter().filter(|child| !self.is_failing(child)).peekable();
+        if there.peek().is_some() && there.all(|child| self.is_there(child, project)) {
             self.plan_tags(project, now, &mut plan);
             exhausted = self.plan_replications(project, now, &mut plan);
         }
@@ -223,7 +282,7 @@ impl Image {
         }
         match (plan.wake, exhausted) {
             (Some((until, waiting)), _) => Next::WaitUntil(until, waiting),
-            (None, Some(error)) => Next::Dead(DeadReason::GaveUp(error)),
+            (None, Some(failed)) => Next::Dead(DeadReason::GaveUp(failed)),
             (None, None) => self.keep(project, now),
         }
     }
@@ -256,7 +315,7 @@ impl Image {
     /// The rest of the index, which nobody waits for.
     fn plan_completion(&self, project: &Project, now: Timestamp, plan: &mut Plan) {
         let mut rest = Plan::default();
-        for child in self.other_children() {
+        for child in self.other_children().into_iter().filter(|child| self.lost(child, project).is_none()) {
             self.plan_manifest(child, project, now, &mut rest);
         }
         if project.strained && !rest.steps.is_empty() {
@@ -278,6 +337,10 @@ impl Image {
     fn plan_manifest(&self, digest: Digest, project: &Project, now: Timestamp, plan: &mut Plan) {
         let state = self.manifests.get(&digest).cloned().unwrap_or_default();
         if self.is_there(&digest, project) {
+            return;
+        }
+        if let Some((retry_at, failed)) = state.attempts.backing_off(now) {
+            plan.wait(retry_at, Waiting::Retry(failed.clone()));
             return;
         }
         let looked = state.checked.is_some_and(|checked| checked >= self.verify_since);
@@ -321,10 +384,13 @@ impl Image {
             return;
         };
         if blob.copy_was_refused(project, now) {
-            plan.stuck = Some(Next::Refused(format!(
-                "Harbor was given the blob {digest} again and again and does not keep it: its project's quota may be \
-                 used up, Harbor may be read-only, or its storage may be down"
-            )));
+            plan.stuck = Some(Next::Refused(
+                About::Blob(digest),
+                format!(
+                    "Harbor was given the blob {digest} again and again and does not keep it: its project's quota may \
+                     be used up, Harbor may be read-only, or its storage may be down"
+                ),
+            ));
             return;
         }
         let first_asked = blob.first_asked.unwrap_or(asked);
@@ -379,9 +445,10 @@ impl Image {
         let looked_since = state.checked.is_some_and(|checked| checked >= nudge_at.min(now));
         if now >= nudge_at && (missed || looked_since || state.checked.is_some_and(|checked| checked >= ready)) {
             if state.nudges >= MOST_NUDGES {
-                plan.stuck = Some(Next::Stuck(format!(
-                    "Harbor has every blob of {digest} and does not record it; see the log of its core"
-                )));
+                plan.stuck = Some(Next::Stuck(
+                    About::Manifest(digest),
+                    format!("Harbor has every blob of {digest} and does not record it; see the log of its core"),
+                ));
                 return;
             }
             let heads = self.wanted_tags().into_iter().filter(|tag| {
@@ -441,28 +508,53 @@ impl Image {
         if state.recorded.is_some() && state.checked.is_some_and(|checked| checked >= self.verify_since) {
             return true;
         }
-        if state.incompletable && !self.wanted_children().contains(digest) {
-            return true;
-        }
         let fresh =
             |blob: &Digest| self.blobs.get(blob).is_some_and(|blob| !blob.distributable || self.blob_is_fresh(blob));
         state.read.is_some() && state.blobs.iter().all(fresh)
+    }
+
+    /// Why a manifest is not to be had, where no trying again helps or has been tried for long enough.
+    pub(super) fn lost(&self, digest: &Digest, project: &Project) -> Option<DeadReason> {
+        let state = self.manifests.get(digest)?;
+        let gave_up = || state.attempts.exhausted(project.give_up_after).then(|| DeadReason::gave_up(&state.attempts));
+        state.hopeless.clone().or_else(gave_up)
+    }
+
+    /// Whether what was last asked of a manifest failed.
+    pub(super) fn is_failing(&self, digest: &Digest) -> bool {
+        self.manifests.get(digest).is_some_and(|state| state.attempts.failures > 0 || state.hopeless.is_some())
+    }
+
+    /// A step that was just done and follows again from what it showed: going on so would be a storm. `done` are the
+    /// steps of the last round, each with the moment of its answer.
+    pub fn repeats<'a>(&self, project: &Project, done: &'a [(Step, Timestamp)], steps: &[Step]) -> Option<&'a Step> {
+        let repeated = done.iter().filter(|(step, _)| steps.contains(step));
+        // A round that took long may well be followed by another look; at the moment of the answer it may not.
+        repeated
+            .take(REPEATS_LOOKED_AT)
+            .map(|(step, at)| (step, self.next(project, *at)))
+            .find_map(|(step, next)| matches!(next, Next::Do(steps) if steps.contains(step)).then_some(step))
+    }
+
+    /// Manifests, blobs and tags: what requests are made for.
+    fn parts(&self) -> usize {
+        self.manifests.len() + self.blobs.len() + self.tags.len() + self.replications.len()
     }
 
     fn blob_is_fresh(&self, blob: &BlobState) -> bool {
         blob.local.is_some() && blob.checked.is_some_and(|checked| checked >= self.verify_since)
     }
 
-    /// Why there is nothing to warm, where the index has none of the wanted platforms.
-    fn no_such_platform(&self) -> Option<DeadReason> {
-        let Content::Index(children) = &self.content else { return None };
-        if !self.wanted_children().is_empty() {
-            return None;
-        }
-        let mut wanted: Vec<_> = self.wants.iter().flat_map(|want| &want.platforms).map(ToString::to_string).collect();
+    /// That the image has none of the platforms of these wants.
+    pub(super) fn no_such_platform(&self, wants: &[Want]) -> DeadReason {
+        let mut wanted: Vec<_> = wants.iter().flat_map(|want| &want.platforms).map(ToString::to_string).collect();
         wanted.sort();
         wanted.dedup();
-        let offered = children
+        let children = match &self.content {
+            Content::Index(children) => children.as_slice(),
+            Content::Manifest | Content::Unread => &[],
+        };
+        let mut offered: Vec<_> = children
             .iter()
             .filter_map(|child| child.platform.as_ref())
             .map(|(os, architecture, variant)| match variant {
@@ -470,7 +562,8 @@ impl Image {
                 None => format!("{os}/{architecture}"),
             })
             .collect();
-        Some(DeadReason::NoSuchPlatform { wanted, offered })
+        offered.dedup();
+        DeadReason::NoSuchPlatform { wanted, offered }
     }
 }
 

@@ -3,7 +3,8 @@
 use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::replication::ReplicationOutcome;
-use super::{Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
+use super::{About, Blob, BlobState, Child, Content, DeadReason, Image, ManifestState};
+use crate::attempts::Attempts;
 use crate::problem::{Failure, Problem};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
@@ -113,10 +114,14 @@ pub enum Observation {
         /// Somebody mends it; it is never given up for that.
         heals: bool,
     },
+    /// Its turn came at Harbor.
+    Begun,
     /// Something failed that may go better next time.
     Failed {
         /// What was done.
         step: String,
+        /// Which part that was about.
+        about: About,
         /// Why it failed.
         failure: Failure,
     },
@@ -124,6 +129,8 @@ pub enum Observation {
     Throttled {
         /// What was done.
         step: String,
+        /// Which part that was about.
+        about: About,
         /// Why it failed.
         failure: Failure,
     },
@@ -168,7 +175,7 @@ impl Image {
                 blob.checked = Some(now);
                 if blob.local.is_none() {
                     blob.local = Some(now);
-                    self.attempts.progressed();
+                    self.progressed(About::Blob(digest));
                 }
             }
             Observation::BlobAbsent(digest) => {
@@ -191,7 +198,7 @@ impl Image {
                 manifest.checked = Some(now);
                 manifest.recorded.get_or_insert(now);
                 if is_news {
-                    self.attempts.progressed();
+                    self.progressed(About::Manifest(digest));
                 }
             }
             Observation::ArtifactAbsent(digest) => self.artifact_absent(digest, now),
@@ -224,15 +231,13 @@ impl Image {
             Observation::ReplicationFailed { target, tags, failure, heals } => {
                 self.replication_failed(&target, &tags, &failure, heals, now);
             }
-            Observation::Failed { step, failure } => {
-                let seed = self.root;
-                self.attempts.failed(&step, failure, &seed, now);
+            Observation::Begun => self.begun = Some(now),
+            Observation::Failed { step, about, failure } => {
+                self.failed(about, &step, &failure, false, now);
                 self.forget_refused_copies(project, now);
             }
-            Observation::Throttled { step, failure } => {
-                let seed = self.root;
-                self.attempts.failed(&step, failure, &seed, now);
-                self.attempts.failing_since = None;
+            Observation::Throttled { step, about, failure } => {
+                self.failed(about, &step, &failure, true, now);
                 self.forget_refused_copies(project, now);
             }
             // What failed on the way was made good, or nobody waits for it. It must not count against the next time.
@@ -240,6 +245,9 @@ impl Image {
             // A pause is nobody's failure, so the time that an image may keep failing starts anew after it.
             Observation::Held => {
                 self.attempts.failing_since = None;
+                for manifest in self.manifests.values_mut() {
+                    manifest.attempts.failing_since = None;
+                }
                 self.forget_whole_transfers();
             }
         }
@@ -248,12 +256,55 @@ impl Image {
         }
     }
 
+    /// So many requests are about to be made for it.
+    pub fn requests(&mut self, requests: usize, project: &Project, now: Timestamp) {
+        self.requests.make(requests, &project.timers, now);
+    }
+
+    /// Takes note of a failure where it belongs. `heals`: nobody is given up for it.
+    fn failed(&mut self, about: About, step: &str, failure: &Failure, heals: bool, now: Timestamp) {
+        for (seed, attempts) in self.attempts_of(about) {
+            attempts.failed(step, failure.clone(), &seed, now);
+            if heals {
+                attempts.failing_since = None;
+            }
+        }
+    }
+
+    /// Something moved.
+    fn progressed(&mut self, about: About) {
+        for (_, attempts) in self.attempts_of(about) {
+            attempts.progressed();
+        }
+    }
+
+    /// Where failures of a part are counted: those of a platform of an index with the platform, and all others with the
+    /// image.
+    fn attempts_of(&mut self, about: About) -> Vec<(Digest, &mut Attempts)> {
+        let is_index = matches!(self.content, Content::Index(_));
+        let mut found: Vec<(Digest, &mut Attempts)> = Vec::new();
+        if is_index {
+            let concerns = |(digest, state): &(&Digest, &mut ManifestState)| match about {
+                About::Image => false,
+                About::Manifest(manifest) => **digest == manifest,
+                About::Blob(blob) => state.blobs.contains(&blob),
+            };
+            let concerned = self.manifests.iter_mut().filter(concerns);
+            found.extend(concerned.map(|(digest, state)| (*digest, &mut state.attempts)));
+        }
+        if found.is_empty() {
+            found.push((self.root, &mut self.attempts));
+        }
+        found
+    }
+
     fn child_read(&mut self, digest: Digest, blobs: Vec<Blob>, now: Timestamp) {
         let manifest = self.manifests.entry(digest).or_default();
         manifest.first_read.get_or_insert(now);
         if manifest.read.replace(now).is_some() {
             manifest.nudges += 1;
         } else {
+            manifest.attempts.progressed();
             self.attempts.progressed();
         }
         let manifest = self.manifests.entry(digest).or_default();
@@ -346,6 +397,14 @@ impl Image {
 
     fn manifest_missing(&mut self, digest: Digest, now: Timestamp) {
         let is_pinned = self.wants.iter().any(|want| want.pinned || want.tag.is_none());
+        if digest != self.root && !self.wanted_children().contains(&digest) {
+            // Nobody asked for this platform; it would only complete the index.
+            let error = "the upstream has no such manifest, although the index names it";
+            let attempts = &mut self.manifests.entry(digest).or_default().attempts;
+            let step = format!("read the manifest {digest}");
+            attempts.failed(&step, Failure::new(Problem::MissingManifest, error), &digest, now);
+            return;
+        }
         if digest != self.root || is_pinned {
             self.hopeless(digest, DeadReason::NoSuchManifest);
             return;
@@ -365,12 +424,10 @@ impl Image {
     }
 
     fn hopeless(&mut self, digest: Digest, reason: DeadReason) {
-        let wanted = digest == self.root || self.wanted_children().contains(&digest);
-        if wanted {
+        if digest == self.root {
             self.hopeless = Some(reason);
         } else {
-            // Nobody asked for this platform; it only would have completed the index.
-            self.manifests.entry(digest).or_default().incompletable = true;
+            self.manifests.entry(digest).or_default().hopeless = Some(reason);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use harbor_warmer_protocol::ImageState;
 
-use super::{Content, Image, Want};
+use super::{Content, DeadReason, Image, Want};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 use crate::view::Phase;
@@ -42,17 +42,37 @@ impl Image {
 
     /// Where `want` stands: the state of a receipt for it.
     pub fn state_of(&self, want: &Want, project: &Project) -> ImageState {
-        if self.hopeless.is_some() {
+        if self.content == Content::Unread && self.hopeless.is_none() {
+            return ImageState::Queued;
+        }
+        if self.why_not(want, project).is_some() {
             return ImageState::Failed;
         }
+        if self.children_for(want).all(|child| self.is_there(&child, project)) {
+            ImageState::Warm
+        } else {
+            ImageState::Warming
+        }
+    }
+
+    /// Why `want` is not served, in a sentence; none where it is, or will be.
+    pub fn reason_of(&self, want: &Want, project: &Project) -> Option<String> {
+        self.why_not(want, project).map(|reason| reason.to_string())
+    }
+
+    /// Why `want` won't be served: each want has reasons of its own.
+    fn why_not(&self, want: &Want, project: &Project) -> Option<DeadReason> {
+        if let Some(reason) = &self.hopeless {
+            return Some(reason.clone());
+        }
         if self.content == Content::Unread {
-            return ImageState::Queued;
+            return None;
         }
         let mut children = self.children_for(want).peekable();
         if children.peek().is_none() {
-            return ImageState::Failed;
+            return Some(self.no_such_platform(std::slice::from_ref(want)));
         }
-        if children.all(|child| self.is_there(&child, project)) { ImageState::Warm } else { ImageState::Warming }
+        children.find_map(|child| self.lost(&child, project))
     }
 
     fn children_for<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = harbor_warmer_protocol::Digest> + 'a {

@@ -11,7 +11,7 @@ use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::next::{Plan, Step, Waiting};
 use super::{Image, ReplicationState};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempt, Attempts};
 use crate::problem::{Failure, Problem};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
@@ -71,7 +71,7 @@ impl Image {
 
     /// Replicates what is recorded and not there yet; follows what is under way. Says so where it has failed for too
     /// long.
-    pub(super) fn plan_replications(&self, project: &Project, now: Timestamp, plan: &mut Plan) -> Option<String> {
+    pub(super) fn plan_replications(&self, project: &Project, now: Timestamp, plan: &mut Plan) -> Option<Attempt> {
         let mut due: Vec<(&TargetName, Vec<Tag>)> = Vec::new();
         let mut exhausted = None;
         for (tag, target) in self.wanted_replications(project) {
@@ -92,16 +92,16 @@ impl Image {
                 }
                 continue;
             }
-            if state.attempts.exhausted(project.give_up_after, now) {
-                let error = state.attempts.last_error().unwrap_or_default();
-                exhausted = Some(format!("the replication of {tag} to {target}: {error}"));
+            let named = |failed: &Attempt| Attempt {
+                error: format!("the replication of {tag} to {target}: {}", failed.error),
+                ..failed.clone()
+            };
+            if state.attempts.exhausted(project.give_up_after) {
+                exhausted = state.attempts.last.back().map(named);
                 continue;
             }
-            match state.attempts.retry_at.filter(|at| now < *at) {
-                Some(retry_at) => {
-                    let error = state.attempts.last_error().unwrap_or_default();
-                    plan.wait(retry_at, Waiting::Retry(format!("the replication of {tag} to {target}: {error}")));
-                }
+            match state.attempts.backing_off(now) {
+                Some((retry_at, failed)) => plan.wait(retry_at, Waiting::Retry(named(failed))),
                 None => join(&mut due, target, tag, state.alone),
             }
         }

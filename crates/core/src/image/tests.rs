@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod keeping;
+mod lost;
 mod model;
 mod replicating;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use harbor_warmer_protocol::{Digest, ImageState, Platforms, Tag};
 use rstest::rstest;
 
-use super::{DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
+use super::{About, DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
 use crate::problem::{Failure, Problem};
 use crate::project::{HarborKind, Transfer};
 use crate::project::{Pause, Project};
@@ -229,7 +230,7 @@ fn a_blob_that_harbor_does_not_keep_is_asked_for_twice_and_read_to_its_end_once_
         match image.next(&a_project(), model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
             Next::WaitUntil(until, _) => model.now = until,
-            Next::Refused(why) => {
+            Next::Refused(_, why) => {
                 assert!(why.contains("quota"), "{why}");
                 break;
             }
@@ -250,9 +251,9 @@ fn a_storage_that_refuses_for_days_is_waited_for_and_tried_rarely() {
         match image.next(&a_project(), model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &a_project(), steps),
             Next::WaitUntil(until, _) => model.now = until,
-            Next::Refused(error) => {
+            Next::Refused(about, error) => {
                 let failure = Failure::new(Problem::StorageRefused, error);
-                let refused = Observation::Throttled { step: "verify".to_owned(), failure };
+                let refused = Observation::Throttled { step: "verify".to_owned(), about: About::Image, failure };
                 image.observe(&a_project(), refused, model.now);
             }
             other => panic!("{other:?}"),
@@ -276,12 +277,12 @@ fn a_storage_that_was_mended_in_a_pause_is_not_judged_by_what_it_refused_before(
         match image.next(&project, model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &project, steps),
             Next::WaitUntil(until, _) => model.now = until,
-            Next::Refused(reason) => break reason,
+            Next::Refused(_, reason) => break reason,
             other => panic!("{other:?}"),
         }
     };
     let failure = Failure::new(Problem::StorageRefused, reason.clone());
-    let refused = Observation::Throttled { step: "verify".to_owned(), failure };
+    let refused = Observation::Throttled { step: "verify".to_owned(), about: About::Image, failure };
     image.observe(&project, refused, model.now);
     project.pause = Some(Pause { reason, problem: Problem::StorageRefused, probe_at: model.now + seconds(60) });
     let Next::WaitUntil(probe_at, Waiting::Paused(_)) = image.next(&project, model.now) else {
@@ -355,6 +356,8 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
         Want { headed: Some(START), ..a_want(Some("1.0"), "linux/amd64", START) },
         a_want(Some("latest"), "linux/amd64", START),
     ]);
+    assert_eq!(image.next(&a_project(), START), Next::Do(vec![Step::Begin]), "no HEAD before its turn");
+    image.observe(&a_project(), Observation::Begun, START);
     let first = image.next(&a_project(), START);
     assert_eq!(first, Next::Do(vec![Step::HeadTag(tag("latest"))]));
     image.observe(&a_project(), Observation::TagHeaded { tag: tag("latest"), digest: model.root() }, START);
@@ -365,6 +368,7 @@ fn every_wanted_tag_is_asked_for_before_the_index_is_read() {
 fn a_tag_is_gone_when_the_upstream_has_said_so_three_times_in_a_row() {
     let mut model = Model::single();
     let mut image = wanted(&model);
+    image.observe(&a_project(), Observation::Begun, START);
     for missed in 1..=3 {
         assert_eq!(image.next(&a_project(), model.now), Next::Do(vec![Step::HeadTag(tag("1.0"))]));
         image.observe(&a_project(), Observation::TagGone(tag("1.0")), model.now);
@@ -390,6 +394,7 @@ fn a_tag_is_gone_when_the_upstream_has_said_so_three_times_in_a_row() {
 fn a_root_that_a_tag_names_and_the_upstream_does_not_have_makes_the_tag_be_asked_for_again() {
     let model = Model::index(&["linux/amd64"]);
     let mut image = wanted(&model);
+    image.observe(&a_project(), Observation::Begun, START);
     image.observe(&a_project(), Observation::TagHeaded { tag: tag("1.0"), digest: model.root() }, START);
     image.observe(&a_project(), Observation::ManifestMissing(model.root()), START);
     let Next::WaitUntil(retry_at, Waiting::Retry(_)) = image.next(&a_project(), START) else { panic!("{image:?}") };
@@ -468,7 +473,7 @@ fn a_pause_uses_up_nothing_however_long_it_is() {
     };
     let paused = Project { pause: Some(pause), ..a_project() };
     let failure = Failure::new(Problem::Credentials, "401");
-    image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), failure }, START);
+    image.observe(&paused, Observation::Failed { step: "HEAD".to_owned(), about: About::Image, failure }, START);
     let Next::WaitUntil(until, Waiting::Paused(reason)) = image.next(&paused, START + seconds(1)) else { panic!() };
     assert!(until >= START + seconds(30 * 86_400) && reason.contains("expired"));
     image.observe(&paused, Observation::Held, until);

@@ -31,7 +31,7 @@ pub struct RowFacts {
 impl Image {
     /// Whether anything was asked of Harbor for it.
     pub fn has_begun(&self) -> bool {
-        self.content != Content::Unread
+        self.begun.is_some() || self.content != Content::Unread
     }
 
     /// Whether a finished image answers `want` as well, so that nothing needs to be done for it.
@@ -52,7 +52,7 @@ impl Image {
         tags.dedup();
         let reason = row.reason.clone().or_else(|| match self.next(project, now) {
             Next::WaitUntil(_, waiting) => Some(waiting.to_string()),
-            Next::Stuck(why) | Next::Refused(why) => Some(why),
+            Next::Stuck(_, why) | Next::Refused(_, why) => Some(why),
             Next::Dead(reason) => Some(reason.to_string()),
             Next::Done(_) => self.stuck(row.dead, None, project, now).map(|stuck| stuck.cause),
             Next::Do(_) => None,

@@ -14,7 +14,7 @@ use crate::places::backlog::Position;
 use crate::places::limiter::{Permit, Priority};
 use crate::places::transfers::{BlobKey, Role};
 use harbor_warmer_core::announcement::{self, Announcement};
-use harbor_warmer_core::image::{Image, Observation, Step};
+use harbor_warmer_core::image::{About, Image, Observation, Step};
 use harbor_warmer_core::manifest::Manifest;
 use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::Project;
@@ -83,23 +83,21 @@ impl Workshop {
             Ok(entry) => entry,
             Err(error) => {
                 let failure = Failure::new(Problem::NotConfigured, error.to_string());
-                return Seen::now(Observation::Failed { step: step.to_string(), failure });
+                return Seen::now(Observation::Failed { step: step.to_string(), about: step.about(), failure });
             }
         };
         let client = &harbor.client;
         let here = Repository::from(place);
         let result = match step {
+            // Reading starts Harbor's clocks, and each HEAD of a tag a window: nothing of that before the image's turn.
+            Step::Begin if self.may_begin(harbor, place, root) => Ok(Seen::now(Observation::Begun)),
+            Step::Begin => Ok(Seen::nothing_yet()),
             Step::HeadTag(tag) => match self.head_tag(client, place, tag).await {
                 Headed::Digest(digest) => Ok(Seen::now(Observation::TagHeaded { tag: tag.clone(), digest })),
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
             Step::LookAtRoot => self.look_at_root(client, place, root).await,
-            // Reading starts Harbor's clocks, be it those of the children. What has begun is at its end: its index is
-            // read last where there is a second project for the first look.
-            Step::ReadRoot { .. } if !image.has_begun() && !self.may_begin(harbor, place, root) => {
-                Ok(Seen::nothing_yet())
-            }
             Step::ReadRoot { through_project: true } => self.read_root(client, place, &here, root, true).await,
             Step::ReadRoot { through_project: false } => {
                 let elsewhere = match &terms.resolve_through {
@@ -144,11 +142,11 @@ impl Workshop {
         let now = clock::now();
         let counts = self.take_note(place, error, now);
         tracing::debug!(image.repository = %place, "failed to {step}: {error}");
-        let (step, failure) = (step.to_string(), failure(error));
+        let (step, about, failure) = (step.to_string(), step.about(), failure(error));
         Seen::now(match counts {
             Counts::Held => Observation::Held,
-            Counts::Throttled => Observation::Throttled { step, failure },
-            Counts::Failure => Observation::Failed { step, failure },
+            Counts::Throttled => Observation::Throttled { step, about, failure },
+            Counts::Failure => Observation::Failed { step, about, failure },
         })
     }
 
@@ -271,7 +269,7 @@ impl Workshop {
                 Err(error @ RelayError::Store(_)) => {
                     let step = Step::ReadRoot { through_project }.to_string();
                     let failure = Failure::new(Problem::Queue, error.to_string());
-                    return Ok(Seen::now(Observation::Failed { step, failure }));
+                    return Ok(Seen::now(Observation::Failed { step, about: About::Image, failure }));
                 }
             }
         }

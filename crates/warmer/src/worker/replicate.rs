@@ -8,7 +8,7 @@ use super::trouble::{Counts, failure, judge};
 use crate::clock;
 use crate::metrics::ReplicationEvent;
 use crate::replication::replicator::ReplicatorError;
-use harbor_warmer_core::image::{Observation, ReplicationOutcome};
+use harbor_warmer_core::image::{About, Observation, ReplicationOutcome};
 use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_harbor::{Client, HarborError, Repository};
 
@@ -68,7 +68,7 @@ impl Workshop {
             }
             Err(error) => {
                 let step = format!("look at execution {execution} of the replication to {target}");
-                Seen::now(Observation::Throttled { step, failure: not_started(&error) })
+                Seen::now(Observation::Throttled { step, about: About::Image, failure: not_started(&error) })
             }
         }
     }

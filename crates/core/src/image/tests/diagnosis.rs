@@ -31,7 +31,11 @@ fn failing(problem: Problem, error: &str) -> (Image, Timestamp) {
     let model = Model::index(&["linux/amd64"]);
     let mut image = wanted(&model);
     let failure = Failure::new(problem, error);
-    image.observe(&a_project(), Observation::Failed { step: "HEAD tag 1.0".to_owned(), failure }, START);
+    image.observe(
+        &a_project(),
+        Observation::Failed { step: "HEAD tag 1.0".to_owned(), about: About::Image, failure },
+        START,
+    );
     (image, START)
 }
 
@@ -258,5 +262,6 @@ fn an_image_named_by_its_digest_alone_is_read_through_the_second_project_and_blo
 fn the_root_of_a_pinned_image_is_not_asked_for_where_it_is_warmed_anyway() {
     let mut image = Image::new(wanted(&Model::single()).place, Digest::ZERO, START);
     image.set_wants(untagged());
+    image.observe(&a_project(), Observation::Begun, START);
     assert_eq!(image.next(&a_project(), START), Next::Do(vec![Step::ReadRoot { through_project: true }]));
 }

@@ -72,6 +72,7 @@ fn a_failure_of_long_ago_that_was_made_good_gives_no_image_up() {
     let Next::Done(Some(_)) = model.run(&mut image, &project) else { panic!("{image:?}") };
     let failed = || Observation::Failed {
         step: "pull it to keep it".to_owned(),
+        about: About::Image,
         failure: Failure::new(Problem::ServerError, "500"),
     };
     image.observe(&project, failed(), model.now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 
-use crate::image::{Blob, Child, Image, Next, Observation, ReplicationOutcome, Step};
+use crate::image::{About, Blob, Child, Image, Next, Observation, ReplicationOutcome, Step};
 use crate::problem::{Failure, Problem};
 use crate::project::HarborKind;
 use crate::project::Project;
@@ -42,6 +42,12 @@ pub(in crate::image) struct Model {
     executions: Vec<(Timestamp, Vec<Tag>)>,
     /// A target refuses this tag.
     pub(in crate::image) refused_tag: Option<Tag>,
+    /// Manifests that the index names and the upstream lacks.
+    pub(in crate::image) missing: BTreeSet<Digest>,
+    /// Manifests and blobs that no request brings.
+    pub(in crate::image) broken: BTreeSet<Digest>,
+    /// How often each step was carried out.
+    pub(in crate::image) requests: BTreeMap<String, usize>,
     /// When each manifest was pulled to be kept.
     pub(in crate::image) pulls: Vec<Timestamp>,
 }
@@ -89,6 +95,9 @@ impl Model {
             complete: false,
             executions: Vec::new(),
             refused_tag: None,
+            missing: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            requests: BTreeMap::new(),
             pulls: Vec::new(),
         }
     }
@@ -170,21 +179,23 @@ impl Model {
                     assert!(until > self.now, "waits for the past: {waiting:?}");
                     self.now = until;
                 }
-                Next::Stuck(error) => {
+                Next::Stuck(about, error) => {
                     image.observe(
                         project,
                         Observation::Failed {
                             step: "verify".to_owned(),
+                            about,
                             failure: Failure::new(Problem::NeverRecorded, error),
                         },
                         self.now,
                     );
                 }
-                Next::Refused(error) => {
+                Next::Refused(about, error) => {
                     image.observe(
                         project,
                         Observation::Throttled {
                             step: "verify".to_owned(),
+                            about,
                             failure: Failure::new(Problem::StorageRefused, error),
                         },
                         self.now,
@@ -206,7 +217,19 @@ impl Model {
     }
 
     fn answer(&mut self, step: Step, project: &Project) -> Observation {
+        *self.requests.entry(step.to_string()).or_default() += 1;
+        let failed = |about| Observation::Failed {
+            step: step.to_string(),
+            about,
+            failure: Failure::new(Problem::ServerError, "Harbor answered 500"),
+        };
         match step {
+            Step::ReadChild { digest, .. } if self.missing.contains(&digest) => Observation::ManifestMissing(digest),
+            Step::ReadChild { digest, .. } if self.broken.contains(&digest) => failed(About::Manifest(digest)),
+            Step::TouchBlob { digest, .. } | Step::DrainBlob { digest, .. } if self.broken.contains(&digest) => {
+                failed(About::Blob(digest))
+            }
+            Step::Begin => Observation::Begun,
             Step::HeadTag(tag) => {
                 if !self.redis_has_index() {
                     self.headed.entry(tag.clone()).or_default().push(self.now);

@@ -26,7 +26,7 @@ fn a_refused_tag_does_not_hide_that_the_others_arrived() {
     image.set_wants(vec![for_target("1.0"), for_target("latest")]);
     let project = Project { give_up_after: seconds(600), ..a_project() };
     let Next::Dead(DeadReason::GaveUp(why)) = model.run(&mut image, &project) else { panic!("given up") };
-    assert!(why.contains("latest") && why.contains("refused"), "{why}");
+    assert!(why.error.contains("latest") && why.error.contains("refused"), "{why:?}");
     let target = "prod".parse().unwrap();
     assert!(image.is_replicated(&tag("1.0"), &target) && !image.is_replicated(&tag("latest"), &target));
     let tried_alone = model.executions().iter().filter(|tags| **tags == ["1.0"]).count();
@@ -44,7 +44,7 @@ fn between_two_tries_a_replication_tells_why_the_last_one_failed() {
         match image.next(&project, model.now) {
             Next::Do(steps) => model.carry_out(&mut image, &project, steps),
             Next::WaitUntil(_, Waiting::Retry(why)) => {
-                assert_eq!(why, "the replication of 1.0 to prod: the target refused");
+                assert_eq!(why.error, "the replication of 1.0 to prod: the target refused");
                 return;
             }
             Next::WaitUntil(until, _) => model.now = until,
