@@ -9,9 +9,10 @@ use harbor_warmer_protocol::{Digest, HarborImage, Tag};
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
-use crate::image::{DeadReason, Want};
+use crate::image::{DeadReason, HURRIED_EVERY, Waiting, Want};
 use crate::problem::{Failure, Problem};
 use crate::project::Project;
+use crate::requests::Requests;
 use crate::timestamp::Timestamp;
 use crate::view::{MilestoneView, StuckView};
 
@@ -28,6 +29,15 @@ pub struct Announcement {
     missing_since: Option<Timestamp>,
     /// When the upstream last said so.
     missing_seen: Option<Timestamp>,
+    /// Why it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given_up: Option<DeadReason>,
+    /// When somebody who asked for it last made it be tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hurried: Option<Timestamp>,
+    /// The requests that were made for it lately.
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    requests: Requests,
     /// Failures to find out.
     pub attempts: Attempts,
     /// Who asked for it and waits for the answer.
@@ -83,6 +93,9 @@ impl Announcement {
             resolved: None,
             missing_since: None,
             missing_seen: None,
+            given_up: None,
+            hurried: None,
+            requests: Requests::default(),
             attempts: Attempts::default(),
             wants: Vec::new(),
         }
@@ -93,7 +106,30 @@ impl Announcement {
         self.resolved = None;
         self.missing_since = None;
         self.missing_seen = None;
+        self.given_up = None;
+        self.requests = Requests::default();
         self.attempts = self.attempts.reopened();
+    }
+
+    /// Somebody asks for it while it waits for the next try: it is tried at once, but not more often than once a minute,
+    /// so that Pods that are created again and again don't undo the waits. Whether it is.
+    pub fn hurry(&mut self, now: Timestamp) -> bool {
+        if self.hurried.is_some_and(|at| at <= now && now < at + HURRIED_EVERY) {
+            return false;
+        }
+        self.hurried = Some(now);
+        self.attempts.try_now();
+        true
+    }
+
+    /// So many requests are about to be made for it.
+    pub fn requests(&mut self, requests: usize, project: &Project, now: Timestamp) {
+        self.requests.make(requests, &project.timers, now);
+    }
+
+    /// It is a dead letter for this.
+    pub fn give_up(&mut self, reason: DeadReason) {
+        self.given_up = Some(reason);
     }
 
     /// Takes in what was seen.
@@ -144,10 +180,14 @@ impl Announcement {
             // under way, rarely for a tag that nobody will push.
             let wait = (seen.since(since) / 16).clamp(FIRST_MISSING_RETRY, LONGEST_MISSING_RETRY).min(missing_tag_for);
             let due = project.timers.of(wait).max(Duration::from_millis(25));
-            if now < seen + due {
+            let hurries = self.hurried.is_some_and(|hurried| hurried > seen);
+            if now < seen + due && !hurries {
                 return Next::WaitUntil(seen + due, MISSING_YET.to_owned());
             }
             return Next::HeadTag;
+        }
+        if let Some(until) = self.requests.exceeded(0, &project.timers, now) {
+            return Next::WaitUntil(until, Waiting::SetAside.to_string());
         }
         if self.attempts.exhausted(project.give_up_after) {
             return Next::Dead(DeadReason::gave_up(&self.attempts));
@@ -167,7 +207,10 @@ impl Announcement {
         let last = self.attempts.last.back();
         let kind = last.and_then(|last| last.problem).unwrap_or(Problem::Unknown);
         match (dead, &project.pause) {
-            (Some(reason), _) if reason == DeadReason::Crashed.to_string() => stuck(Problem::Crashed, reason),
+            (Some(reason), _) if self.given_up.is_some() => {
+                stuck(self.given_up.as_ref().map_or(kind, DeadReason::problem), reason)
+            }
+            // Given up by a version that took no note of the kind.
             (Some(reason), _) if self.is_missing() => stuck(Problem::MissingTag, reason),
             (Some(reason), _) => stuck(kind, reason),
             (None, Some(pause)) => stuck(pause.problem, &format!("work on the project stands still: {}", pause.reason)),
@@ -259,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_again_makes_a_missing_tag_be_asked_for_at_once_but_not_more_often_than_once_a_minute() {
+        let mut announcement = announced();
+        announcement.observe(Observation::Missing, START);
+        let later = START + Duration::from_secs(5);
+        assert!(matches!(announcement.next(&a_project(), DAY, later), Next::WaitUntil(..)));
+        assert!(announcement.hurry(later));
+        assert_eq!(announcement.next(&a_project(), DAY, later), Next::HeadTag);
+        announcement.observe(Observation::Missing, later);
+        assert!(matches!(announcement.next(&a_project(), DAY, later), Next::WaitUntil(..)));
+        assert!(!announcement.hurry(later + Duration::from_secs(59)));
+        assert!(announcement.hurry(later + Duration::from_secs(60)));
+    }
+
+    #[test]
     fn it_tells_why_it_goes_no_further_and_nothing_once_its_next_step_is_due() {
         let kind = |announcement: &Announcement, dead: Option<&str>, now| {
             announcement.stuck(dead, &a_project(), now).map(|stuck| stuck.problem)
@@ -269,6 +326,7 @@ mod tests {
         let dead = DeadReason::NoSuchTag.to_string();
         assert_eq!(kind(&missing, Some(&dead), START + DAY), Some(Problem::MissingTag));
         let crashed = DeadReason::Crashed.to_string();
+        missing.give_up(DeadReason::Crashed);
         assert_eq!(kind(&missing, Some(&crashed), START + DAY), Some(Problem::Crashed));
 
         let mut failing = announced();

@@ -67,7 +67,7 @@ impl Attempts {
     }
 
     /// It is asked for anew: the next try is due at once, whatever failed before.
-    pub fn try_now(&mut self) {
+    pub(crate) fn try_now(&mut self) {
         self.retry_at = None;
     }
 

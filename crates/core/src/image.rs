@@ -21,6 +21,7 @@ pub(crate) mod tests;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag, TargetName};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct Image {
     /// When its turn came at Harbor: from there it is worked on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) begun: Option<Timestamp>,
+    /// When somebody who asked for it last made it be tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hurried: Option<Timestamp>,
     /// The requests that were made for it lately.
     #[serde(default, skip_serializing_if = "Requests::is_empty")]
     pub(crate) requests: Requests,
@@ -162,6 +166,9 @@ pub(crate) struct ManifestState {
     /// Failures of this manifest and of blobs that it alone has: they hold up no other platform.
     #[serde(default, skip_serializing_if = "Attempts::is_empty")]
     pub(crate) attempts: Attempts,
+    /// What it runs on, as Harbor's record says: of a manifest without an index nothing else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<(String, String, Option<String>)>,
     /// It has a blob that Harbor can't store, so Harbor never records it.
     pub(crate) incompletable: bool,
     /// When Harbor was seen to have it as an artifact.
@@ -203,6 +210,9 @@ pub(crate) struct TagState {
     pub(crate) windows: u32,
     /// When the tag was seen to mean another digest, or to be gone.
     pub(crate) moved: Option<Timestamp>,
+    /// It was seen to be gone, and not to mean another image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
     /// How often in a row the upstream said that there is no such tag.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) missed: u32,
@@ -317,6 +327,9 @@ impl DeadReason {
     }
 }
 
+/// Whoever asks again makes what backs off be tried at once, at most so often.
+pub(crate) const HURRIED_EVERY: Duration = Duration::from_secs(60);
+
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -337,6 +350,7 @@ impl Image {
             replications: Vec::new(),
             kept: None,
             begun: None,
+            hurried: None,
             requests: Requests::default(),
             opened: now,
             verify_since: now,
@@ -373,6 +387,28 @@ impl Image {
         }
         self.requests = Requests::default();
         self.attempts = self.attempts.reopened();
+    }
+
+    /// It is a dead letter for this, whatever is planned.
+    pub fn give_up(&mut self, reason: DeadReason) {
+        self.hopeless = Some(reason);
+    }
+
+    /// Somebody asks for it while it backs off: it is tried at once, but not more often than once a minute, so that Pods
+    /// that are created again and again don't undo the waits. Whether it is.
+    pub fn hurry(&mut self, now: Timestamp) -> bool {
+        if self.hurried.is_some_and(|at| at <= now && now < at + HURRIED_EVERY) {
+            return false;
+        }
+        self.hurried = Some(now);
+        self.attempts.try_now();
+        for manifest in self.manifests.values_mut() {
+            manifest.attempts.try_now();
+        }
+        for replication in &mut self.replications {
+            replication.attempts.try_now();
+        }
+        true
     }
 
     /// What went wrong last.

@@ -30,6 +30,8 @@ pub struct Project {
     pub timers: Timers,
     /// How long an image may fail before it is a dead letter.
     pub give_up_after: Duration,
+    /// A tag that was replicated is replicated again when it is asked for so long after: a target may have lost it.
+    pub replicate_again_after: Duration,
     /// The targets that its Harbor replicates to.
     pub targets: Vec<TargetName>,
     /// How long after it was last pulled an image is pulled again, so that Harbor's retention keeps it; none for a

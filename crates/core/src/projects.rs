@@ -57,6 +57,7 @@ impl Projects {
                 skips_untagged: false,
                 timers: Timers::REAL,
                 give_up_after: Duration::MAX,
+                replicate_again_after: Duration::MAX,
                 targets: Vec::new(),
                 keep_warm_every: None,
                 strained: false,

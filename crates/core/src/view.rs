@@ -148,6 +148,9 @@ pub struct WantView {
     /// Where this want stands.
     #[serde(with = "state_text")]
     pub state: ImageState,
+    /// Why this want is not served, or not wholly; a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One tag's record in Harbor.

@@ -23,6 +23,8 @@ pub struct Artifact {
     pub media_type: Option<String>,
     /// The children that its record refers to; none for a platform manifest.
     pub references: Vec<Digest>,
+    /// `os`, `architecture` and `variant` of its config; none of an index, and where Harbor doesn't say.
+    pub platform: Option<(String, String, Option<String>)>,
     /// The tags recorded for it.
     pub tags: Vec<Tag>,
     /// When it was last pulled, in Harbor's own writing (RFC 3339).
@@ -165,6 +167,7 @@ impl Artifact {
             digest: digest(artifact, "digest")?,
             media_type: text(artifact, "manifest_media_type"),
             references: items("references").filter_map(|reference| digest(reference, "child_digest")).collect(),
+            platform: platform(artifact.get("extra_attrs").unwrap_or(&Value::Null)),
             tags: items("tags").filter_map(|tag| text(tag, "name")?.parse().ok()).collect(),
             pull_time: text(artifact, "pull_time"),
         })
@@ -182,6 +185,12 @@ impl ProjectSummary {
             retention_id: text(metadata, "retention_id").and_then(|id| id.parse().ok()),
         }
     }
+}
+
+/// The platform that Harbor read from the config: `architecture` and `os` stand beside each other
+/// (`src/controller/artifact/processor/image/manifest_v2.go`), the variant only inside `config` if anywhere.
+fn platform(attributes: &Value) -> Option<(String, String, Option<String>)> {
+    Some((text(attributes, "os")?, text(attributes, "architecture")?, text(attributes, "variant")))
 }
 
 pub(super) fn text(object: &Value, name: &str) -> Option<String> {

@@ -89,6 +89,7 @@ fn projects() -> Arc<Projects> {
         skips_untagged: false,
         timers: Timers::REAL,
         give_up_after: seconds(86_400),
+        replicate_again_after: seconds(86_400),
         targets: Vec::new(),
         keep_warm_every: None,
         pause: None,
@@ -139,7 +140,7 @@ impl Leased {
         }
         see(Observation::RootWasIndex { children, through_project: true });
         see(Observation::ChildRead { digest: digest(100), blobs: Vec::new() });
-        see(Observation::ArtifactRecorded(digest(100)));
+        see(Observation::ArtifactRecorded { digest: digest(100), platform: None });
         Unit::Image(Box::new(image))
     }
 }

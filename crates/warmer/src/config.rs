@@ -111,6 +111,8 @@ pub struct Queue {
     pub give_up_after: Duration,
     /// A tag that its upstream doesn't have is asked for during this time.
     pub missing_tag_for: Duration,
+    /// A replicated tag that is asked for so long after is replicated again: the target may have lost it.
+    pub replicate_again_after: Duration,
     /// An image nobody asked for during this time is forgotten.
     pub forget_after: Duration,
 }
@@ -221,6 +223,7 @@ impl Config {
                     skips_untagged: !project.warm_untagged,
                     timers: Timers::scaled_by(harbor.time_scale),
                     give_up_after: self.queue.give_up_after,
+                    replicate_again_after: self.queue.replicate_again_after,
                     targets: targets.clone(),
                     keep_warm_every: project.keep_warm.every(),
                     pause: None,

@@ -242,6 +242,11 @@ impl Front {
         lock(&self.cache).tag(image, tag, now)
     }
 
+    /// When Harbor last opened a window for the tag of this digest: with the last HEAD before the index was read.
+    pub(crate) fn window(&self, image: &HarborImage, tag: &Tag, digest: Digest) -> Option<Timestamp> {
+        lock(&self.cache).window(image, tag, digest)
+    }
+
     /// Harbor answered for a tag, and it wasn't the front that asked: no look-up needs to ask again for a while.
     pub(crate) fn saw_tag(&self, image: &HarborImage, tag: &Tag, head: ManifestHead, at: Timestamp) {
         let reference = TagOrDigest::Tag(tag.clone());

@@ -178,6 +178,11 @@ impl Workshop {
             tracing::error!(unit.crashes = crashes, "{}", DeadReason::Crashed);
             self.metrics.settled(SettledAs::Dead);
             self.metrics.given_up(&DeadReason::Crashed);
+            let mut unit = unit;
+            match &mut unit {
+                Unit::Announcement(announcement) => announcement.give_up(DeadReason::Crashed),
+                Unit::Image(image) => image.give_up(DeadReason::Crashed),
+            }
             let reason = DeadReason::Crashed.to_string();
             self.store.settle(lease, unit, Settlement::Dead { reason }, Vec::new(), clock::now()).await?;
             return Ok(());
@@ -195,6 +200,7 @@ impl Workshop {
             let project = self.projects.get(&announcement.place, now);
             match announcement.next(&project, self.queue.missing_tag_for, now) {
                 announcement::Next::HeadTag => {
+                    announcement.requests(1, &project, now);
                     let (observation, at) = self.head_announced(&announcement).await;
                     announcement.observe(observation, at);
                 }
@@ -210,7 +216,9 @@ impl Workshop {
                     tracing::warn!(image.repository = %place, image.tag = %tag, "{place}:{tag} is given up: {reason}");
                     self.metrics.settled(SettledAs::Dead);
                     self.metrics.given_up(&reason);
-                    break Settlement::Dead { reason: reason.to_string() };
+                    let told = reason.to_string();
+                    announcement.give_up(reason);
+                    break Settlement::Dead { reason: told };
                 }
                 announcement::Next::Idle => break Settlement::Done { again: None },
             }

@@ -51,7 +51,7 @@ impl Image {
             return format!("record the tag {tag} in Harbor");
         }
         let replications = self.wanted_replications(project);
-        match replications.into_iter().find(|(tag, target)| !self.is_replicated(tag, target)) {
+        match replications.into_iter().find(|(tag, target)| !self.is_replicated(tag, target, project)) {
             Some((tag, target)) => format!("replicate {tag} to {target}"),
             None => "keep the image".to_owned(),
         }
@@ -88,7 +88,7 @@ impl Image {
                     stuck(Problem::TagBlocked, self.blocked_reason(tag, by, heals_at))
                 }
                 TagStatus::NeverRecorded => stuck(Problem::TagNeverRecorded, never_recorded(tag)),
-                TagStatus::Moved => stuck(Problem::TagMoved, format!("the tag {tag} means another image now")),
+                TagStatus::Moved => stuck(Problem::TagMoved, self.moved_reason(tag)),
                 TagStatus::Unverifiable if project.kind == crate::project::HarborKind::Harbor => {
                     stuck(Problem::TagUnreadable, "the robot may not read what Harbor has recorded".to_owned())
                 }

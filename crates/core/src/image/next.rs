@@ -283,7 +283,22 @@ impl Image {
         match (plan.wake, exhausted) {
             (Some((until, waiting)), _) => Next::WaitUntil(until, waiting),
             (None, Some(failed)) => Next::Dead(DeadReason::GaveUp(failed)),
-            (None, None) => self.keep(project, now),
+            (None, None) => self.rest(project, now),
+        }
+    }
+
+    /// Everything that can be had is there. What is left is looked at, and the image is kept, now and then.
+    fn rest(&self, project: &Project, now: Timestamp) -> Next {
+        let (due, look) = self.blocked_looks(project, now);
+        if !due.is_empty() {
+            return Next::Do(due.into_iter().map(|tag| Step::LookForTag(tag.clone())).collect());
+        }
+        match self.keep(project, now) {
+            Next::Done(again) => Next::Done(match (again, look) {
+                (Some(again), Some(look)) => Some(again.min(look)),
+                (again, look) => again.or(look),
+            }),
+            next => next,
         }
     }
 
@@ -550,6 +565,7 @@ impl Image {
         let mut wanted: Vec<_> = wants.iter().flat_map(|want| &want.platforms).map(ToString::to_string).collect();
         wanted.sort();
         wanted.dedup();
+        let single = self.manifests.get(&self.root).and_then(|state| state.platform.as_ref());
         let children = match &self.content {
             Content::Index(children) => children.as_slice(),
             Content::Manifest | Content::Unread => &[],
@@ -557,6 +573,7 @@ impl Image {
         let mut offered: Vec<_> = children
             .iter()
             .filter_map(|child| child.platform.as_ref())
+            .chain(single)
             .map(|(os, architecture, variant)| match variant {
                 Some(variant) => format!("{os}/{architecture}/{variant}"),
                 None => format!("{os}/{architecture}"),

@@ -65,7 +65,12 @@ pub enum Observation {
     /// It was read to its end, and was what its digest says.
     BlobDrained(Digest),
     /// Harbor has the manifest as an artifact.
-    ArtifactRecorded(Digest),
+    ArtifactRecorded {
+        /// The manifest.
+        digest: Digest,
+        /// `os`, `architecture` and `variant` of its config, as far as Harbor tells.
+        platform: Option<(String, String, Option<String>)>,
+    },
     /// It does not (yet).
     ArtifactAbsent(Digest),
     /// The credentials don't allow to ask.
@@ -192,8 +197,9 @@ impl Image {
                 self.blob_asked(digest, now);
                 self.blobs.entry(digest).or_default().drained = Some(now);
             }
-            Observation::ArtifactRecorded(digest) => {
+            Observation::ArtifactRecorded { digest, platform } => {
                 let manifest = self.manifests.entry(digest).or_default();
+                manifest.platform = platform.or(manifest.platform.take());
                 let is_news = manifest.recorded.is_none() || manifest.checked < Some(self.verify_since);
                 manifest.checked = Some(now);
                 manifest.recorded.get_or_insert(now);
@@ -353,6 +359,7 @@ impl Image {
         let state = self.tags.entry(tag).or_default();
         state.missed = 0;
         state.moved = (digest != self.root).then_some(now);
+        state.gone = false;
         // Once the index was read, Harbor answers a HEAD from Redis and starts no window for the tag.
         if state.moved.is_none() && !remembered {
             state.headed = Some(now);
@@ -365,6 +372,7 @@ impl Image {
         state.missed += 1;
         if state.missed >= MISSED_IS_GONE {
             state.moved = Some(now);
+            state.gone = true;
             return;
         }
         let seed = self.root;

@@ -26,7 +26,7 @@ impl Image {
                 return Phase::Warm;
             }
             let replications = self.wanted_replications(project);
-            let replicated = |(tag, target): (&_, &_)| self.is_replicated(tag, target);
+            let replicated = |(tag, target): (&_, &_)| self.is_replicated(tag, target, project);
             return if !replications.is_empty() && replications.into_iter().all(replicated) {
                 Phase::Replicated
             } else {
@@ -60,6 +60,30 @@ impl Image {
         self.why_not(want, project).map(|reason| reason.to_string())
     }
 
+    /// Why `want` is not served, or what is left out for it.
+    pub fn note_of(&self, want: &Want, project: &Project) -> Option<String> {
+        self.reason_of(want, project).or_else(|| {
+            let target = want.target.as_ref().filter(|target| project.targets.contains(target))?;
+            want.tag.is_none().then(|| {
+                format!(
+                    "named by its digest alone: Harbor replicates tags, so it is not copied to {target}; write the tag \
+                     beside the digest"
+                )
+            })
+        })
+    }
+
+    /// Whether what keeps `want` from being served is in the image itself, so that no other look finds anything else.
+    pub(super) fn is_settled_for(&self, want: &Want) -> bool {
+        let permanent = |reason: &DeadReason| matches!(reason, DeadReason::Unsupported(_));
+        if self.content == Content::Unread {
+            return false;
+        }
+        let mut children = self.children_for(want).peekable();
+        let hopeless = |child| self.manifests.get(&child).and_then(|state| state.hopeless.as_ref());
+        children.peek().is_none() || children.any(|child| hopeless(child).is_some_and(permanent))
+    }
+
     /// Why `want` won't be served: each want has reasons of its own.
     fn why_not(&self, want: &Want, project: &Project) -> Option<DeadReason> {
         if let Some(reason) = &self.hopeless {
@@ -76,16 +100,17 @@ impl Image {
     }
 
     fn children_for<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = harbor_warmer_protocol::Digest> + 'a {
+        let accepts = |(os, architecture, variant): &(String, String, Option<String>)| {
+            want.platforms.iter().any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
+        };
+        // It is warmed whatever it runs on, since nodes pull it whatever it runs on. That is not what was asked for.
+        let single = || self.manifests.get(&self.root).and_then(|state| state.platform.as_ref()).is_none_or(accepts);
         let (single, children) = match &self.content {
             Content::Unread => (None, [].as_slice()),
-            Content::Manifest => (Some(self.root), [].as_slice()),
+            Content::Manifest => (single().then_some(self.root), [].as_slice()),
             Content::Index(children) => (None, children.as_slice()),
         };
-        let accepted = children.iter().filter(|child| {
-            child.platform.as_ref().is_some_and(|(os, architecture, variant)| {
-                want.platforms.iter().any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
-            })
-        });
+        let accepted = children.iter().filter(move |child| child.platform.as_ref().is_some_and(accepts));
         single.into_iter().chain(accepted.map(|child| child.digest))
     }
 }

@@ -54,9 +54,11 @@ impl Image {
         self.replications.iter().find(|state| state.tag == *tag && state.target == *target)
     }
 
-    /// Whether the tag is at the target: copied since Harbor last began to have it.
-    pub(super) fn is_replicated(&self, tag: &Tag, target: &TargetName) -> bool {
-        self.replication(tag, target).is_some_and(|state| state.succeeded.is_some())
+    /// Whether the tag is at the target: copied, and not so long before it was last asked for that the target may have
+    /// lost it. ECR's lifecycle rules delete tags, and nobody tells Harbor.
+    pub(super) fn is_replicated(&self, tag: &Tag, target: &TargetName, project: &Project) -> bool {
+        let succeeded = self.replication(tag, target).and_then(|state| state.succeeded);
+        succeeded.is_some_and(|at| self.verify_since < at + project.replicate_again_after)
     }
 
     /// The recorded tags that are not at their targets yet, with the moment when Harbor recorded them.
@@ -64,7 +66,7 @@ impl Image {
         let recorded = |tag: &Tag| self.tags.get(tag).and_then(|state| state.recorded);
         self.wanted_replications(project)
             .into_iter()
-            .filter(|(tag, target)| !self.is_replicated(tag, target))
+            .filter(|(tag, target)| !self.is_replicated(tag, target, project))
             .filter_map(|(tag, target)| Some((target.clone(), recorded(tag)?)))
             .collect()
     }
@@ -76,7 +78,7 @@ impl Image {
         let mut exhausted = None;
         for (tag, target) in self.wanted_replications(project) {
             let recorded = self.tags.get(tag).is_some_and(|state| state.recorded.is_some());
-            if !recorded || self.is_replicated(tag, target) {
+            if !recorded || self.is_replicated(tag, target, project) {
                 continue;
             }
             let Some(state) = self.replication(tag, target) else {

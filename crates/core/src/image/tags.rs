@@ -4,6 +4,8 @@
 //! index has been read it stands in Redis for 7 days, every HEAD is answered from there, and no window is started any
 //! more. So a tag must be asked for before its index is read.
 
+use std::time::Duration;
+
 use harbor_warmer_protocol::{Digest, Tag};
 
 use super::{Content, Image, TagState};
@@ -14,6 +16,9 @@ use crate::timestamp::Timestamp;
 /// A tag that Harbor has not recorded in so many windows is not waited for any longer. One is enough as a rule, the
 /// second is for a Harbor that restarted in the first.
 const MOST_WINDOWS: u32 = 3;
+
+/// A blocked tag is looked for so often: some thirty questions that Harbor answers by itself in the week that it lasts.
+const BLOCKED_LOOK: Duration = Duration::from_secs(6 * 3_600);
 
 /// So many of Harbor's tries after the manifest is recorded, its tag is attached as well: the first does it as a rule.
 const TRIES_THAT_SUFFICE: u32 = 3;
@@ -100,8 +105,18 @@ impl Image {
             Content::Index(_) if self.index_is_remembered(project, now) => {
                 let opened = self.index_opened.unwrap_or(now);
                 let heals_at = opened + timers.index_remembered();
+                // The index is pushed with the first look after its children are there, at the latest when the
+                // deadline is over; the tag follows at the next tick, if its window is still open.
+                let pushed_by = opened + timers.index_deadline() + timers.manifest_look();
+                let ticks = timers.tag_tick() + timers.tag_tick();
                 let Some(window_ends) = window_ends.filter(|_| state.headed.is_some_and(|headed| headed <= opened))
                 else {
+                    // Whoever read the index may have asked for the tag before: Harbor tells, and until it had the time
+                    // to record the tag nothing is known.
+                    let until = pushed_by + ticks;
+                    if now < until {
+                        return TagStatus::Expected { until };
+                    }
                     let by = if self.was_opened_for_a_tag(opened) {
                         BlockedBy::EarlierRead
                     } else {
@@ -109,10 +124,7 @@ impl Image {
                     };
                     return TagStatus::Blocked { heals_at, by };
                 };
-                // The index is pushed with the first look after its children are there, at the latest when the
-                // deadline is over; the tag follows at the next tick, if its window is still open.
-                let pushed_by = opened + timers.index_deadline() + timers.manifest_look();
-                let until = pushed_by.min(window_ends) + timers.tag_tick() + timers.tag_tick();
+                let until = pushed_by.min(window_ends) + ticks;
                 if now < until {
                     TagStatus::Expected { until }
                 } else {
@@ -128,6 +140,25 @@ impl Image {
                 _ => TagStatus::WindowClosed,
             },
         }
+    }
+
+    /// Blocked tags that are due to be looked for all the same, and when the next one is: an administrator may have
+    /// deleted Harbor's keys, and other clients ask Harbor for tags, too.
+    pub(super) fn blocked_looks(&self, project: &Project, now: Timestamp) -> (Vec<&Tag>, Option<Timestamp>) {
+        let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
+        for tag in self.wanted_tags() {
+            if !matches!(self.tag_status(tag, project, now), TagStatus::Blocked { .. }) {
+                continue;
+            }
+            let checked = self.tags.get(tag).and_then(|state| state.checked).unwrap_or(now);
+            let look = checked + project.timers.of(BLOCKED_LOOK);
+            if now >= look {
+                due.push(tag);
+            } else {
+                next = Some(next.map_or(look, |next| next.min(look)));
+            }
+        }
+        (due, next)
     }
 
     /// When the tag of a single manifest should long have been attached: Harbor tries every 10 s once it has recorded the

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harbor_warmer_protocol::{Digest, Tag};
+use harbor_warmer_protocol::{Digest, ImageState, Tag};
 
 use super::diagnosis::never_recorded;
 use super::{BlobState, BlockedBy, Content, Image, Next, TagStatus, Want};
@@ -37,7 +37,12 @@ impl Image {
     /// Whether a finished image answers `want` as well, so that nothing needs to be done for it.
     pub fn answers(&self, want: &Want, project: &Project) -> bool {
         let knows_tag = want.tag.as_ref().is_none_or(|tag| self.tags.contains_key(tag));
-        knows_tag && self.state_of(want, project) == harbor_warmer_protocol::ImageState::Warm
+        match self.state_of(want, project) {
+            ImageState::Warm => knows_tag,
+            // It is not served, and looking again would find the same: what a digest names doesn't change.
+            ImageState::Failed => self.is_settled_for(want),
+            _ => false,
+        }
     }
 
     /// A line of a list.
@@ -82,7 +87,7 @@ impl Image {
         let remembered = self.index_opened.filter(|_| self.index_is_remembered(project, now));
         let wants = self.wants.iter().map(|want| {
             let state = if dead { harbor_warmer_protocol::ImageState::Failed } else { self.state_of(want, project) };
-            want_view(want, state)
+            WantView { reason: self.note_of(want, project), ..want_view(want, state) }
         });
         ImageView {
             wants: wants.collect(),
@@ -127,12 +132,23 @@ impl Image {
                     blocked: match status {
                         TagStatus::Blocked { heals_at, by } => Some(self.blocked_reason(tag, by, heals_at)),
                         TagStatus::NeverRecorded => Some(never_recorded(tag)),
-                        TagStatus::Moved => Some("the tag means another image now".to_owned()),
+                        TagStatus::Moved => Some(self.moved_reason(tag)),
                         _ => None,
                     },
                 }
             })
             .collect()
+    }
+
+    /// Why a tag is not waited for any more.
+    pub(super) fn moved_reason(&self, tag: &Tag) -> String {
+        match self.tags.get(tag) {
+            Some(state) if state.gone && state.recorded.is_some() => format!(
+                "the upstream has no tag {tag} any more; Harbor keeps what it recorded until its retention drops it"
+            ),
+            Some(state) if state.gone => format!("the upstream has no tag {tag} any more"),
+            _ => format!("the tag {tag} means another image now"),
+        }
     }
 
     /// Why Harbor records a tag no more, when that heals, and what an administrator can do.
@@ -215,6 +231,7 @@ pub fn want_view(want: &Want, state: harbor_warmer_protocol::ImageState) -> Want
         first_asked: want.first_asked,
         last_asked: want.last_asked,
         state,
+        reason: None,
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct ManifestCache {
     heads: Lru<(HarborImage, TagOrDigest), (Timestamp, Option<ManifestHead>)>,
     bodies: Lru<(HarborImage, Digest), (Timestamp, ManifestBody)>,
     roots: Lru<(HarborImage, Digest), Digest>,
+    windows: Lru<(HarborImage, Tag, Digest), Timestamp>,
 }
 
 /// What a HEAD or a GET found.
@@ -45,7 +46,13 @@ pub(crate) enum Cached<T> {
 impl ManifestCache {
     /// Knows nothing yet, and will repeat what a tag means for `tags_for`.
     pub(crate) fn new(tags_for: Duration) -> Self {
-        Self { tags_for, heads: Lru::new(HEADS), bodies: Lru::new(BODIES), roots: Lru::new(ROOTS) }
+        Self {
+            tags_for,
+            heads: Lru::new(HEADS),
+            bodies: Lru::new(BODIES),
+            roots: Lru::new(ROOTS),
+            windows: Lru::new(HEADS),
+        }
     }
 
     /// A HEAD's answer, if it is still good.
@@ -76,6 +83,12 @@ impl ManifestCache {
         let (at, head) = self.heads.get(&(image.clone(), TagOrDigest::Tag(tag.clone())))?;
         let digest = head.as_ref()?.digest;
         (now.since(*at) < self.tags_for).then_some((digest, *at))
+    }
+
+    /// When Harbor last opened a window of 600 s for the tag of this digest: with the last HEAD before the index was read,
+    /// for once it was, Harbor answers from Redis and opens none.
+    pub(crate) fn window(&mut self, image: &HarborImage, tag: &Tag, digest: Digest) -> Option<Timestamp> {
+        self.windows.get(&(image.clone(), tag.clone(), digest)).copied()
     }
 
     /// A manifest and when it was read through this very place.
@@ -122,7 +135,10 @@ impl ManifestCache {
             Cached::There(head) => Some(head.clone()),
             Cached::Missing => None,
         };
-        if let (TagOrDigest::Tag(_), Some(head)) = (reference, &head) {
+        if let (TagOrDigest::Tag(tag), Some(head)) = (reference, &head) {
+            if self.bodies.get(&(image.clone(), head.digest)).is_none() {
+                self.windows.insert((image.clone(), tag.clone(), head.digest), now, 0);
+            }
             // What the digest is, is known now as well.
             let by_digest = (image.clone(), TagOrDigest::Digest(head.digest));
             self.heads.insert(by_digest, (now, Some(head.clone())), 0);
@@ -233,6 +249,21 @@ mod tests {
         cache.saw_head(&image("hub"), &tag("1"), &Cached::Missing, at(0));
         assert_eq!(cache.head(&image("hub"), &tag("1"), at(4)), Some(Cached::Missing));
         assert_eq!(cache.head(&image("hub"), &tag("1"), at(5)), None);
+    }
+
+    #[test]
+    fn the_moment_of_a_window_is_the_last_head_before_the_index_was_read_and_outlives_the_tag() {
+        let mut cache = cache();
+        let tag: Tag = "1".parse().unwrap();
+        let head = |cache: &mut ManifestCache, seconds| {
+            cache.saw_head(&image("hub"), &TagOrDigest::Tag(tag.clone()), &Cached::There(head(1, INDEX)), at(seconds));
+        };
+        head(&mut cache, 0);
+        head(&mut cache, 10);
+        cache.saw_body(&image("hub"), &image("hub"), &index(&[2]), digest(1), at(11));
+        head(&mut cache, 600);
+        assert_eq!(cache.window(&image("hub"), &tag, digest(1)), Some(at(10)));
+        assert_eq!(cache.window(&image("hub"), &tag, digest(2)), None);
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Seen {
 
 /// What asking for a tag brought.
 enum Headed {
-    Digest(Digest),
+    /// And since when Harbor tries to attach it, if it does.
+    Digest(Digest, Timestamp),
     Missing,
     Failed(HarborError),
 }
@@ -65,7 +66,7 @@ impl Workshop {
             }
         };
         let observation = match self.head_tag(client, place, &announcement.tag).await {
-            Headed::Digest(digest) => announcement::Observation::Headed(digest),
+            Headed::Digest(digest, at) => return (announcement::Observation::Headed(digest), at),
             Headed::Missing => announcement::Observation::Missing,
             Headed::Failed(error) => match self.take_note(place, &error, clock::now()) {
                 Counts::Held => announcement::Observation::Held,
@@ -93,7 +94,7 @@ impl Workshop {
             Step::Begin if self.may_begin(harbor, place, root) => Ok(Seen::now(Observation::Begun)),
             Step::Begin => Ok(Seen::nothing_yet()),
             Step::HeadTag(tag) => match self.head_tag(client, place, tag).await {
-                Headed::Digest(digest) => Ok(Seen::now(Observation::TagHeaded { tag: tag.clone(), digest })),
+                Headed::Digest(digest, at) => Ok(Seen::at(Observation::TagHeaded { tag: tag.clone(), digest }, at)),
                 Headed::Missing => Ok(Seen::now(Observation::TagGone(tag.clone()))),
                 Headed::Failed(error) => Err(error),
             },
@@ -189,7 +190,7 @@ impl Workshop {
             Ok(Some(head)) => {
                 let (digest, now) = (head.digest, clock::now());
                 self.front.saw_tag(place, tag, head, now);
-                Headed::Digest(digest)
+                Headed::Digest(digest, self.front.window(place, tag, digest).unwrap_or(now))
             }
             Ok(None) => Headed::Missing,
             Err(error) => Headed::Failed(error),
@@ -426,7 +427,7 @@ impl Workshop {
         digest: Digest,
     ) -> Result<Vec<Seen>, HarborError> {
         match client.artifact(here, &TagOrDigest::Digest(digest)).await {
-            Ok(Some(_)) => Ok(Seen::now(Observation::ArtifactRecorded(digest))),
+            Ok(Some(artifact)) => Ok(Seen::now(Observation::ArtifactRecorded { digest, platform: artifact.platform })),
             Ok(None) => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
             Err(error) if error.class() == AnswerClass::Forbidden => {
                 Ok(Seen::now(Observation::ArtifactUnreadable(digest)))

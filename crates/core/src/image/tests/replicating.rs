@@ -28,7 +28,9 @@ fn a_refused_tag_does_not_hide_that_the_others_arrived() {
     let Next::Dead(DeadReason::GaveUp(why)) = model.run(&mut image, &project) else { panic!("given up") };
     assert!(why.error.contains("latest") && why.error.contains("refused"), "{why:?}");
     let target = "prod".parse().unwrap();
-    assert!(image.is_replicated(&tag("1.0"), &target) && !image.is_replicated(&tag("latest"), &target));
+    assert!(
+        image.is_replicated(&tag("1.0"), &target, &project) && !image.is_replicated(&tag("latest"), &target, &project)
+    );
     let tried_alone = model.executions().iter().filter(|tags| **tags == ["1.0"]).count();
     assert_eq!(tried_alone, 1, "{:?}", model.executions());
 }

@@ -18,7 +18,15 @@ pub(super) static QUEUE: Setting<Nested> = Setting {
 static QUEUE_SETTINGS: Group = Group {
     name: "queue",
     heading: "`queue`",
-    settings: &[&WORKERS, &LEASE, &RECHECK_AFTER, &GIVE_UP_AFTER, &MISSING_TAG_FOR, &FORGET_AFTER],
+    settings: &[
+        &WORKERS,
+        &LEASE,
+        &RECHECK_AFTER,
+        &GIVE_UP_AFTER,
+        &MISSING_TAG_FOR,
+        &REPLICATE_AGAIN_AFTER,
+        &FORGET_AFTER,
+    ],
     together: "",
 };
 
@@ -64,6 +72,15 @@ static MISSING_TAG_FOR: Setting<Span> = Setting {
     kind: Span { default: days(1), bounds: Duration::ZERO..=days(7) },
 };
 
+static REPLICATE_AGAIN_AFTER: Setting<Span> = Setting {
+    key: "replicateAgainAfter",
+    absent: Absent::Default,
+    meaning: "A replicated tag is replicated again when somebody asks for it after this, since a lifecycle rule at the \
+              target may have deleted it. Harbor skips what is still there.",
+    example: "7d",
+    kind: Span { default: days(1), bounds: HOUR..=days(3_650) },
+};
+
 static FORGET_AFTER: Setting<Span> = Setting {
     key: "forgetAfter",
     absent: Absent::Default,
@@ -86,6 +103,7 @@ pub(super) fn read_queue(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Op
         recheck_after: section.duration(&RECHECK_AFTER, reading),
         give_up_after: section.duration(&GIVE_UP_AFTER, reading),
         missing_tag_for: section.duration(&MISSING_TAG_FOR, reading),
+        replicate_again_after: section.duration(&REPLICATE_AGAIN_AFTER, reading),
         forget_after: section.duration(&FORGET_AFTER, reading),
     };
     if queue.forget_after < queue.give_up_after {
