@@ -196,7 +196,7 @@ metrics_before=$body
 apply() {
     local before took warning
     before=$(now_ms)
-    http POST "$webhook" /validate/clusterwide-harbor-warmer "$1"
+    http POST "$webhook" /validate/kw.cap.harbor-warmer "$1"
     took=$(($(now_ms) - before))
     [[ $body == *'"allowed":true'* ]] || fail "the policy server answered $status $body" policy-host
     good "admitted after $took ms"
@@ -311,7 +311,7 @@ if [ "${KEEP:-0}" = 1 ]; then
     row "look at it" "HARBOR_WARMER_ADMIN=http://$admin $programs/harbor-warmer status"
     row "metrics" "http://$admin/metrics"
     row "what Harbor was asked" "http://$harbor/_simulator/requests"
-    row "apply something else" "POST an AdmissionReview to http://$webhook/validate/clusterwide-harbor-warmer"
+    row "apply something else" "POST an AdmissionReview to http://$webhook/validate/kw.cap.harbor-warmer"
     row "files and logs" "$directory"
     trap 'exit 0' INT
     wait "${pids[@]}"

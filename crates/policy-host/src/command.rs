@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use harbor_warmer_policy_host::{
-    AllowedCapabilities, DockerConfig, Exchange, PolicyHost, PolicyHostBuilder, RegistrySources, parse_interactions,
+    AllowedCapabilities, DockerConfig, Exchange, Kubewarden, PolicyHost, PolicyHostBuilder, RegistrySources,
+    parse_interactions,
 };
 use serde_json::Value;
 
@@ -33,6 +34,19 @@ pub(crate) struct Hosting {
     /// Accepted for kwctl's sake: OCI lookups need no context
     #[arg(long)]
     allow_context_aware: bool,
+    /// The Kubewarden that is played; no flag of kwctl's
+    #[arg(long, value_enum, default_value_t = KubewardenArg::UpTo1_37)]
+    kubewarden: KubewardenArg,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum KubewardenArg {
+    /// Up to 1.37: one lock for all look-ups of a capability
+    #[value(name = "1.37")]
+    UpTo1_37,
+    /// From 1.38: look-ups wait for none of another image; 256 MiB of memory
+    #[value(name = "1.38")]
+    From1_38,
 }
 
 impl Hosting {
@@ -47,8 +61,12 @@ impl Hosting {
         }
         let patterns = self.allowed_host_capabilities.iter().map(String::as_str);
         let allowed = AllowedCapabilities::of_patterns(patterns)?;
-        let settings = self.settings()?;
-        Ok(PolicyHost::builder().wasm(wasm).settings(settings).registry(registry).allowed_capabilities(allowed))
+        let kubewarden = match self.kubewarden {
+            KubewardenArg::UpTo1_37 => Kubewarden::UpTo1_37,
+            KubewardenArg::From1_38 => Kubewarden::From1_38,
+        };
+        let builder = PolicyHost::builder().wasm(wasm).settings(self.settings()?).registry(registry);
+        Ok(builder.allowed_capabilities(allowed).kubewarden(kubewarden))
     }
 
     fn settings(&self) -> anyhow::Result<Value> {

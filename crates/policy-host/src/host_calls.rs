@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci_client::errors::OciDistributionError;
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::cache::CapabilityCache;
 use crate::capability::{Capability, CapabilityRequest};
 use crate::interactions::{Exchange, Recorded, Recording, Replay, ReplayError};
+use crate::kubewarden::Kubewarden;
 use crate::registry::Registries;
 use crate::sources::RegistrySources;
 
@@ -43,12 +45,13 @@ pub(crate) enum HostCalls {
 #[derive(Debug)]
 pub(crate) struct Live {
     registries: Registries,
-    digests: CapabilityCache,
-    manifests: CapabilityCache,
+    digests: CapabilityCache<HostCallError>,
+    manifests: CapabilityCache<HostCallError>,
 }
 
 impl HostCalls {
-    pub(crate) async fn answer(&self, request: &CapabilityRequest) -> Result<Vec<u8>, HostCallError> {
+    /// An error may be that of a lookup which several evaluations waited for.
+    pub(crate) async fn answer(&self, request: &CapabilityRequest) -> Result<Vec<u8>, Arc<HostCallError>> {
         match self {
             Self::Live(live) => live.answer(request).await,
             Self::Recorded(live, recording) => {
@@ -60,21 +63,21 @@ impl HostCalls {
                 recording.push(Exchange { request: request.clone(), response });
                 answer
             }
-            Self::Replayed(replay) => Ok(replay.answer(request)?),
+            Self::Replayed(replay) => replay.answer(request).map_err(|error| Arc::new(error.into())),
         }
     }
 }
 
 impl Live {
-    pub(crate) fn new(sources: RegistrySources, cache_ttl: Duration) -> Self {
+    pub(crate) fn new(sources: RegistrySources, kubewarden: Kubewarden, cache_ttl: Duration) -> Self {
         Self {
             registries: Registries::new(sources),
-            digests: CapabilityCache::new(cache_ttl),
-            manifests: CapabilityCache::new(cache_ttl),
+            digests: CapabilityCache::new(kubewarden, cache_ttl),
+            manifests: CapabilityCache::new(kubewarden, cache_ttl),
         }
     }
 
-    async fn answer(&self, request: &CapabilityRequest) -> Result<Vec<u8>, HostCallError> {
+    async fn answer(&self, request: &CapabilityRequest) -> Result<Vec<u8>, Arc<HostCallError>> {
         let image = &request.image;
         match request.capability {
             Capability::OciManifestDigest => self.digests.get_or_fetch(image, self.digest(image)).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime_provider::wasmtime::{self, Config, Engine, Module};
-use wasmtime_provider::{WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
+use wasmtime_provider::{ResourceLimits, WasmtimeEngineProviderBuilder, WasmtimeEngineProviderPre};
 
 /// Compiled modules for the life of the process: a test binary builds many hosts of one policy, and compiling takes
 /// far longer than everything else that it does.
@@ -16,6 +16,7 @@ static COMPILED: LazyLock<Mutex<HashMap<Key, CompiledPolicy>>> = LazyLock::new(M
 struct Key {
     sha256: [u8; 32],
     epoch_tick: Duration,
+    memory_max_bytes: Option<usize>,
 }
 
 /// A compiled module, linked with WASI and waPC's imports.
@@ -32,9 +33,14 @@ pub(crate) enum CompileError {
 }
 
 impl CompiledPolicy {
-    /// Compiles `wasm` (binary or text), or finds it compiled already, and lets its epochs tick.
-    pub(crate) fn compile(wasm: &[u8], epoch_tick: Duration) -> Result<Self, CompileError> {
-        let key = Key { sha256: Sha256::digest(wasm).into(), epoch_tick };
+    /// Compiles `wasm` (binary or text), or finds it compiled already, and lets its epochs tick. A guest that asks for
+    /// more than `memory_max_bytes` is told that there is no more, as WebAssembly has it; Rust's then traps.
+    pub(crate) fn compile(
+        wasm: &[u8],
+        epoch_tick: Duration,
+        memory_max_bytes: Option<usize>,
+    ) -> Result<Self, CompileError> {
+        let key = Key { sha256: Sha256::digest(wasm).into(), epoch_tick, memory_max_bytes };
         // Held while compiling: a second caller waits for the first one's module rather than compile it again.
         let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(policy) = compiled.get(&key) {
@@ -47,6 +53,7 @@ impl CompiledPolicy {
         let pre = WasmtimeEngineProviderBuilder::new()
             .engine(engine.clone())
             .module(module)
+            .enable_resource_limits(ResourceLimits { max_memory_size: memory_max_bytes, max_table_elements: None })
             .build_pre()
             .map_err(CompileError::Imports)?;
         tick_forever(engine, epoch_tick);

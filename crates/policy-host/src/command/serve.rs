@@ -19,8 +19,8 @@ pub(crate) struct Args {
     /// The policy
     #[arg(long, value_name = "WASM")]
     policy: PathBuf,
-    /// The name under /validate/
-    #[arg(long, default_value = "clusterwide-harbor-warmer")]
+    /// The name under /validate/, as Kubewarden 1.37.2 forms it; up to 1.37.1 it was clusterwide-harbor-warmer
+    #[arg(long, default_value = "kw.cap.harbor-warmer")]
     policy_id: String,
     #[command(flatten)]
     hosting: Hosting,

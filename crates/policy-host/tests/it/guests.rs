@@ -40,6 +40,13 @@ pub(crate) fn trapping() -> Vec<u8> {
     guest("(unreachable)")
 }
 
+/// Grows its memory of 4 pages by so many more (of 64 KiB each) and says yes, or traps where it gets none.
+pub(crate) fn growing_by(pages: u32) -> Vec<u8> {
+    guest(&format!(
+        "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then (unreachable))) (call $accept)"
+    ))
+}
+
 /// Says no.
 pub(crate) fn rejecting() -> Vec<u8> {
     guest("(call $guest_response (i32.const 208) (i32.const 44)) (i32.const 1)")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harbor_warmer_policy_host::{Evaluation, Outcome, PolicyHost, SettingsValidation, policy_wasm};
+use harbor_warmer_policy_host::{Evaluation, Kubewarden, Outcome, PolicyHost, SettingsValidation, policy_wasm};
 use rstest::rstest;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -30,11 +30,12 @@ fn settings() -> Value {
     })
 }
 
-/// The real policy; every host call fails at once.
+/// The real policy, where memory is bounded; every host call fails at once.
 fn policy() -> PolicyHost {
     PolicyHost::builder()
         .wasm(policy_wasm())
         .settings(settings())
+        .kubewarden(Kubewarden::From1_38)
         .replay(Vec::new())
         .eval_timeout(None)
         .build()

@@ -1,8 +1,9 @@
-//! OCI lookups: one lock per capability, a cache of successes, and the requests on the wire.
+//! OCI lookups: who waits for whom, a cache of successes, and the requests on the wire.
 
 use std::time::{Duration, Instant};
 
-use harbor_warmer_policy_host::{DockerConfig, Evaluation, Outcome, PolicyHost, PolicyHostBuilder};
+use harbor_warmer_policy_host::{DockerConfig, Evaluation, Kubewarden, Outcome, PolicyHost, PolicyHostBuilder};
+use rstest::rstest;
 
 use crate::guests::asking;
 use crate::registry::{Registry, digest};
@@ -46,9 +47,31 @@ async fn four_images_at_half_a_second_take_two_seconds_through_the_lock() {
 }
 
 #[tokio::test]
-async fn four_lookups_of_one_image_are_one_request_upstream() {
+async fn from_1_38_four_images_are_asked_for_at_once() {
+    let registry = Registry::plain(Duration::ZERO).await;
+    let host = host_asking(DIGEST, &registry).kubewarden(Kubewarden::From1_38).build().unwrap();
+    let images = ["held/app:1", "held/app:2", "held/app:3", "held/app:4"];
+    let (asking, upstream) = (host.clone(), registry.clone());
+    let evaluations = tokio::spawn(async move { all(&asking, &upstream, images).await });
+    // None of them is answered before all four have arrived.
+    for tag in 1..=4 {
+        registry.saw(&format!("HEAD /v2/held/app/manifests/{tag}")).await;
+    }
+    for _ in images {
+        registry.release();
+    }
+    let evaluations = evaluations.await.unwrap();
+    assert!(evaluations.iter().all(|evaluation| evaluation.outcome == Outcome::Completed));
+    assert_eq!(registry.manifest_requests(), 4);
+}
+
+#[rstest]
+#[tokio::test]
+async fn four_lookups_of_one_image_are_one_request_upstream(
+    #[values(Kubewarden::UpTo1_37, Kubewarden::From1_38)] kubewarden: Kubewarden,
+) {
     let registry = Registry::plain(Duration::from_millis(50)).await;
-    let host = host_asking(MANIFEST, &registry).build().unwrap();
+    let host = host_asking(MANIFEST, &registry).kubewarden(kubewarden).build().unwrap();
     let evaluations = all(&host, &registry, ["app:1"; 4]).await;
     assert!(evaluations.iter().all(|evaluation| evaluation.outcome == Outcome::Completed));
     assert_eq!(registry.manifest_requests(), 1);
@@ -75,9 +98,28 @@ async fn a_cache_hit_waits_behind_another_images_miss() {
 }
 
 #[tokio::test]
-async fn a_success_is_forgotten_when_its_time_is_over() {
+async fn from_1_38_a_cache_hit_waits_for_nobody() {
     let registry = Registry::plain(Duration::ZERO).await;
-    let host = host_asking(DIGEST, &registry).cache_ttl(Duration::ZERO).build().unwrap();
+    let host = host_asking(DIGEST, &registry).kubewarden(Kubewarden::From1_38).build().unwrap();
+    host.validate_raw(registry.asked_for("app:1")).await;
+
+    let (missing, payload) = (host.clone(), registry.asked_for("held/app:1"));
+    let miss = tokio::spawn(async move { missing.validate_raw(payload).await });
+    registry.saw("HEAD /v2/held/app/manifests/1").await;
+    assert_eq!(host.validate_raw(registry.asked_for("app:1")).await.outcome, Outcome::Completed);
+
+    registry.release();
+    assert_eq!(miss.await.unwrap().outcome, Outcome::Completed);
+    assert_eq!(registry.manifest_requests(), 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_success_is_forgotten_when_its_time_is_over(
+    #[values(Kubewarden::UpTo1_37, Kubewarden::From1_38)] kubewarden: Kubewarden,
+) {
+    let registry = Registry::plain(Duration::ZERO).await;
+    let host = host_asking(DIGEST, &registry).kubewarden(kubewarden).cache_ttl(Duration::ZERO).build().unwrap();
     host.validate_raw(registry.asked_for("app:1")).await;
     host.validate_raw(registry.asked_for("app:1")).await;
     assert_eq!(registry.manifest_requests(), 2);

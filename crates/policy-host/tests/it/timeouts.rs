@@ -1,12 +1,12 @@
-//! Timeouts, traps and rejections in both modes.
+//! Timeouts, memory, traps and rejections in both modes.
 
 use std::time::Duration;
 
-use harbor_warmer_policy_host::{Mode, Outcome, PolicyHost, PolicyHostBuilder};
+use harbor_warmer_policy_host::{Kubewarden, Mode, Outcome, PolicyHost, PolicyHostBuilder};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::guests::{asking, endless, endless_start, rejecting, trapping};
+use crate::guests::{asking, endless, endless_start, growing_by, rejecting, trapping};
 use crate::registry::Registry;
 
 /// A host whose clock ticks twenty times as fast as a policy server's.
@@ -64,6 +64,23 @@ async fn a_trap_is_an_admission_only_in_monitor_mode(#[case] mode: Mode, #[case]
     let evaluation = host.validate(&request()).await;
     assert!(matches!(&evaluation.outcome, Outcome::Trapped { reason } if reason.contains("Guest call failure")));
     assert_eq!(evaluation.response.allowed, allowed);
+}
+
+/// The guest begins with 4 pages; 256 MiB are 4096.
+#[rstest]
+#[case::up_to_the_bound(Kubewarden::From1_38, 4092, true)]
+#[case::one_page_beyond_it(Kubewarden::From1_38, 4093, false)]
+#[case::there_was_none(Kubewarden::UpTo1_37, 4093, true)]
+#[tokio::test]
+async fn an_evaluation_has_256_mebibytes_of_memory(
+    #[case] kubewarden: Kubewarden,
+    #[case] pages: u32,
+    #[case] has_them: bool,
+) {
+    let host = hasty(growing_by(pages), Mode::Protect).kubewarden(kubewarden).build().unwrap();
+    let evaluation = host.validate(&request()).await;
+    assert_eq!(evaluation.outcome == Outcome::Completed, has_them, "{evaluation:?}");
+    assert_eq!(evaluation.response.allowed, has_them);
 }
 
 #[rstest]

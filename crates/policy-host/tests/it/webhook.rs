@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use harbor_warmer_policy_host::{BODY_MAX_BYTES, PolicyHost, TlsIdentity, Webhook};
 use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -12,8 +13,12 @@ use crate::guests::talking;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn plain() -> String {
+    plain_at("warmer").await
+}
+
+async fn plain_at(policy_id: &str) -> String {
     let host = PolicyHost::builder().wasm(talking()).build().unwrap();
-    let webhook = Webhook::bind(ANY_PORT, None, "warmer", host).await.unwrap();
+    let webhook = Webhook::bind(ANY_PORT, None, policy_id, host).await.unwrap();
     let url = format!("http://{}", webhook.local_addr());
     tokio::spawn(webhook.serve(std::future::pending()));
     url
@@ -41,6 +46,15 @@ async fn a_review_is_answered_with_a_review() {
         "response": {"uid": "u-1", "allowed": true, "auditAnnotations": null, "warnings": ["mind the gap"]},
     });
     assert_eq!(answer, expected);
+}
+
+#[rstest]
+#[case::up_to_1_37_1("clusterwide-harbor-warmer")]
+#[case::from_1_37_2("kw.cap.harbor-warmer")]
+#[tokio::test]
+async fn it_answers_to_the_name_that_kubewarden_gives_a_policy(#[case] policy_id: &str) {
+    let url = format!("{}/validate/{policy_id}", plain_at(policy_id).await);
+    assert_eq!(post(url, review()).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
