@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Writes artifacthub-pkg.yml from metadata.yml and questions-ui.yml, as `kwctl scaffold artifacthub` does.
+"""Writes artifacthub-pkg.yml from metadata.yml and questions-ui.yml, as `kwctl scaffold artifacthub` does, but for what
+kwctl says of every policy alike: who provides it, what it recommends, how it is installed.
 
     scripts/artifacthub-pkg.py            writes the file; createdAt moves only when something else does
     scripts/artifacthub-pkg.py --check    fails when the file is stale, whatever its createdAt; where kwctl is
-                                          installed, also when kwctl would say something else
+                                          installed, also when kwctl would say something else. REQUIRE_KWCTL=1
+                                          fails where it isn't
 
 Needs PyYAML (Debian: python3-yaml), but not kwctl: the file can be made where only the sources are.
 """
@@ -11,6 +13,7 @@ Needs PyYAML (Debian: python3-yaml), but not kwctl: the file can be made where o
 import argparse
 import datetime
 import email.utils
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 METADATA = ROOT / "metadata.yml"
 QUESTIONS = ROOT / "questions-ui.yml"
 OUTPUT = ROOT / "artifacthub-pkg.yml"
+
+# What kwctl writes for every policy alike: Kubewarden as the provider, its retired chart as the recommendation, and how
+# to install the policy without anything else.
+OURS = ("install", "provider", "recommendations")
 
 HEADER = """\
 # Kubewarden Artifacthub Package config
@@ -92,8 +99,8 @@ def package(created_at):
         ],
         "install": Text(INSTALL.format(image=image)),
         "maintainers": [{"name": maintainer, "email": address}],
-        "provider": {"name": "kubewarden"},
-        "recommendations": [{"url": "https://artifacthub.io/packages/helm/kubewarden/kubewarden-controller"}],
+        "provider": {"name": policy["title"]},
+        "recommendations": [{"url": "https://artifacthub.io/packages/helm/kubewarden/admission-controller"}],
         "annotations": {
             "kubewarden/mutation": str(metadata["mutating"]).lower(),
             "kubewarden/questions-ui": Text(QUESTIONS.read_text()),
@@ -117,13 +124,13 @@ def differing(left, right):
 
 
 def kwctl_differs(expected):
-    """The keys that kwctl would write otherwise. The text on how to install is ours."""
+    """The keys that kwctl would write otherwise, less what is ours to say."""
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "artifacthub-pkg.yml"
         command = ["kwctl", "scaffold", "artifacthub", "-m", METADATA, "-q", QUESTIONS, "-o", output]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         scaffolded = yaml.safe_load(output.read_text())
-    return [key for key in differing(normal(expected), normal(scaffolded)) if key != "install"]
+    return [key for key in differing(normal(expected), normal(scaffolded)) if key not in OURS]
 
 
 def check(expected, existing):
@@ -131,6 +138,8 @@ def check(expected, existing):
         where = "" if existing is None else f" in {', '.join(differing(normal(expected), normal(existing)))}"
         sys.exit(f"error: artifacthub-pkg.yml is stale{where}; run scripts/artifacthub-pkg.py")
     if shutil.which("kwctl") is None:
+        if os.environ.get("REQUIRE_KWCTL"):
+            sys.exit("error: kwctl is not installed, and REQUIRE_KWCTL says that its output is to be compared")
         print("artifacthub-pkg.yml is up to date (kwctl isn't installed, so its own output was not compared)")
     elif keys := kwctl_differs(expected):
         sys.exit(f"error: kwctl scaffold artifacthub writes other values for {', '.join(keys)}")
