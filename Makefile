@@ -41,6 +41,7 @@ lint: ## Lints, documents and the crates that have to build for wasm
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --locked --no-deps --document-private-items --quiet
 	scripts/tidy.sh
 	scripts/check-versions.sh
+	scripts/support-matrix.py --check
 	scripts/artifacthub-pkg.py --check
 	scripts/check-workflows.sh
 
@@ -50,15 +51,15 @@ unit-tests: policy.wasm ## Unit, property and integration tests, with a real reg
 	POLICY_WASM=$(CURDIR)/policy.wasm cargo test --workspace --locked -- --test-threads $(TEST_THREADS)
 
 .PHONY: e2e-tests
-e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project's policy host without it
+e2e-tests: annotated-policy.wasm ## The policy under kwctl, or under the project's policy host without it; REQUIRE_KWCTL=1 fails then
 	scripts/require.sh bats jq
-	$(BUILD_PROGRAMS)
+	@[ -n "$(REQUIRE_KWCTL)" ] || $(BUILD_PROGRAMS)
 	POLICY_HOST=$(TARGET_DIR)/debug/policy-host KWCTL=$(KWCTL) bats e2e.bats
 
 .PHONY: release-tests
-release-tests: ## The scripts of the release that need no registry
-	scripts/require.sh bats
-	bats scripts/release/release.bats
+release-tests: ## The scripts of the release that need no registry, and those that check
+	scripts/require.sh bats pyyaml
+	bats scripts/release/release.bats scripts/checks.bats
 
 .PHONY: check-chart
 check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
@@ -87,6 +88,8 @@ policy.wasm: ## Build the policy
 annotated-policy.wasm: policy.wasm metadata.yml README.md ## The policy with its metadata and README (needs kwctl)
 	@if command -v $(KWCTL) >/dev/null; then \
 	  $(KWCTL) annotate -m metadata.yml -u README.md -o $@ policy.wasm; \
+	elif [ -n "$(REQUIRE_KWCTL)" ]; then \
+	  echo "error: $(KWCTL) is not installed, and REQUIRE_KWCTL says that $@ is to carry its metadata" >&2; exit 1; \
 	else \
 	  echo "kwctl is not installed, so $@ carries no metadata; see https://docs.kubewarden.io for kwctl"; \
 	  cp policy.wasm $@; \

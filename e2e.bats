@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The built policy under kwctl, with host calls replayed from test_data/session_*.yml; under the project's own policy
-# host, which takes the same flags, where kwctl is not installed.
+# host, which takes the same flags, where kwctl is not installed. The first line says which host it is; REQUIRE_KWCTL=1
+# fails where it would not be kwctl.
 #
 # A replay is strictly ordered, and a call that the session doesn't hold fails. So the counts in the audit annotations
 # show that the calls of a case are those of its session.
@@ -8,11 +9,18 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
+  local host
   if command -v "${KWCTL:-kwctl}" >/dev/null; then
     export RUNNER="${KWCTL:-kwctl}"
+    host=$("$RUNNER" --version)
+  elif [ -n "${REQUIRE_KWCTL:-}" ]; then
+    echo "error: ${KWCTL:-kwctl} is not installed, and REQUIRE_KWCTL says that the policy is to run under it" >&2
+    return 1
   else
     export RUNNER="${POLICY_HOST:-target/debug/policy-host}"
+    host="$("$RUNNER" --version), the project's own, since kwctl is not installed"
   fi
+  echo "# host: $host" >&3
   if [ -z "${POLICY:-}" ]; then
     POLICY=policy.wasm
     [ ! -f annotated-policy.wasm ] || POLICY=annotated-policy.wasm

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sizes and speeds beside their targets, of release builds: `make bench`. It asserts nothing; the README explains misses.
+# Sizes and speeds beside their targets, of release builds: `make bench`. It asserts nothing; docs/benchmarks.md explains misses.
 #
 # The warmer is built static where that is possible. What stands in for others (policy host, simulated Harbor) is built
 # as in the tests, unoptimised: the policy's own code is compiled by the host's compiler all the same, and the simulated

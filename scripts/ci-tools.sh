@@ -18,10 +18,11 @@ download() {
 for tool in "$@"; do
     case $tool in
     kwctl)
-        # renovate: github-release-attachments kubewarden/kubewarden-controller
+        # The oldest that is supported (support.yml), so nothing raises it by itself. The tests of the policy take
+        # newer ones as well.
         version=v1.35.0
         download kwctl.zip \
-            "https://github.com/kubewarden/kubewarden-controller/releases/download/$version/kwctl-linux-x86_64.zip" \
+            "https://github.com/kubewarden/adm-controller/releases/download/$version/kwctl-linux-x86_64.zip" \
             2f518033989a897c2f502a2f4fa90b3ca666eee976a82d045abdea5022330341
         unzip -q "$work/kwctl.zip" -d "$work"
         install -m 755 "$work/kwctl-linux-x86_64" "$directory/kwctl"

@@ -1,8 +1,8 @@
 //! `bench`: what the released programs weigh and how fast they are, each number beside its target.
 //!
 //! It measures from outside: files, `/proc`, clocks and sockets, against processes as they are shipped. It deliberately
-//! asserts nothing. A number depends on the machine, which is printed with them; a miss is told, and explained in the
-//! README.
+//! asserts nothing. A number depends on the machine, which is printed with them; a miss is told, and explained in
+//! docs/benchmarks.md.
 
 mod client;
 mod drain;

@@ -50,7 +50,7 @@ impl Table {
         }
     }
 
-    /// For the README; misses are in bold.
+    /// For docs/benchmarks.md; misses are in bold.
     pub(crate) fn markdown(&self) -> String {
         let rows = self.0.iter().map(|row| format!("| {} | {} | {} |", row.what, row.target, row.seen()));
         ["| what | target | seen |".to_owned(), "|---|---|---|".to_owned()]
