@@ -26,7 +26,15 @@ static DIGESTS: LazyLock<Mutex<HashMap<(u64, u64), Digest>>> = LazyLock::new(Mut
 pub(crate) enum Content {
     Bytes(Bytes),
     Generated(Arc<Generated>),
-    File { path: Arc<Path>, size: u64 },
+    File {
+        path: Arc<Path>,
+        size: u64,
+    },
+    /// The beginning of something longer: what a storage holds that lost the rest.
+    Beginning {
+        of: Arc<Content>,
+        size: u64,
+    },
 }
 
 impl Content {
@@ -38,7 +46,7 @@ impl Content {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Generated(generated) => generated.size,
-            Self::File { size, .. } => *size,
+            Self::File { size, .. } | Self::Beginning { size, .. } => *size,
         }
     }
 
@@ -48,6 +56,7 @@ impl Content {
         match self {
             Self::Bytes(bytes) => Ok(bytes.slice(offset.min(end) as usize..end as usize)),
             Self::Generated(generated) => Ok(generated.read(offset, end)),
+            Self::Beginning { of, .. } => Box::pin(of.read(offset, end.saturating_sub(offset))).await,
             Self::File { path, .. } => {
                 let mut file = tokio::fs::File::open(path).await?;
                 file.seek(io::SeekFrom::Start(offset)).await?;
@@ -70,7 +79,7 @@ pub(crate) struct Generated {
 }
 
 impl Generated {
-    fn new(seed: u64, size: u64) -> Self {
+    pub(crate) fn new(seed: u64, size: u64) -> Self {
         // Too small for an archive: plain bytes.
         let (header, body_end) = match size.checked_sub(TAR_HEADER + TAR_END) {
             Some(room) => {
@@ -147,13 +156,20 @@ fn tar_header(seed: u64, file_size: u64) -> Vec<u8> {
     put(100, "0000644\0");
     put(108, "0000000\0");
     put(116, "0000000\0");
-    put(124, &format!("{file_size:011o}\0"));
+    if file_size < 1 << 33 {
+        put(124, &format!("{file_size:011o}\0"));
+    }
     put(136, "00000000000\0");
     // The checksum counts its own field as spaces.
     put(148, "        ");
     put(156, "0");
     put(257, "ustar\0");
     put(263, "00");
+    if file_size >= 1 << 33 {
+        // Eleven octal digits end at 8 GiB; beyond that the field is a binary number, as GNU tar and PAX readers take it.
+        header[124] = 0x80;
+        header[128..136].copy_from_slice(&file_size.to_be_bytes());
+    }
     let sum: u32 = header.iter().copied().map(u32::from).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     header
@@ -185,6 +201,14 @@ mod tests {
         assert_ne!(block(&one, 0), block(&one, 1));
         assert_ne!(block(&one, 0), block(&other, 0));
         assert_ne!(one.digest(), other.digest());
+    }
+
+    #[test]
+    fn a_file_beyond_eight_gibibytes_has_its_size_in_binary() {
+        let size = 10_000_000_000_u64;
+        let header = tar_header(1, size);
+        assert_eq!((header[124], &header[128..136]), (0x80, &size.to_be_bytes()[..]));
+        assert_eq!(&tar_header(1, (1 << 33) - 1)[124..136], b"77777777777\0");
     }
 
     #[test]

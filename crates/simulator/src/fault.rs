@@ -1,5 +1,6 @@
 //! Faults between a client and the simulated Harbor, on demand.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::{SPLIT_MIX_STEP, split_mix};
 
 /// What kind of request it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteClass {
     /// Any of those below; no request is of this class itself.
@@ -67,6 +68,17 @@ pub struct Fault {
     times: Option<u64>,
     #[serde(default = "always")]
     chance: f64,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    html: Option<String>,
+}
+
+/// What an answer of [`FaultAction::Respond`] wears in place of one of Harbor's error bodies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Dress {
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) html: Option<String>,
 }
 
 /// A fault that is left to no chance.
@@ -81,7 +93,51 @@ fn any_route() -> RouteClass {
 impl Fault {
     /// This action on every request until it is cleared.
     pub fn new(action: FaultAction) -> Self {
-        Self { action, route: RouteClass::Any, matching: String::new(), times: None, chance: always() }
+        Self {
+            action,
+            route: RouteClass::Any,
+            matching: String::new(),
+            times: None,
+            chance: always(),
+            headers: BTreeMap::new(),
+            html: None,
+        }
+    }
+
+    /// Something before Harbor (a firewall, a gateway, a load balancer) answers with this status and a page of its own.
+    pub fn page(status: u16) -> Self {
+        Self::new(FaultAction::Respond(status)).html(format!(
+            "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n\
+             <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        ))
+    }
+
+    /// A login proxy stands before Harbor: 302 to where people log in.
+    pub fn login_page() -> Self {
+        let location = "https://login.invalid/oauth2/authorize?client_id=harbor&response_type=code";
+        Self::page(302).header("location", location)
+    }
+
+    /// An ingress that refuses a slash which is encoded twice, as Harbor's API wants it in names of repositories.
+    pub fn refuses_double_encoding() -> Self {
+        Self::page(400).matching("%252F")
+    }
+
+    /// `Retry-After`, in seconds or as a date.
+    pub fn retry_after(self, value: impl Into<String>) -> Self {
+        self.header("retry-after", value)
+    }
+
+    /// An answer of [`FaultAction::Respond`] has this header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// An answer of [`FaultAction::Respond`] has this page in place of Harbor's JSON.
+    pub fn html(mut self, text: impl Into<String>) -> Self {
+        self.html = Some(text.into());
+        self
     }
 
     /// Only for requests of this class.
@@ -166,6 +222,7 @@ struct Active {
 pub(crate) struct Verdict {
     pub(crate) delay: Duration,
     pub(crate) action: Option<FaultAction>,
+    pub(crate) dress: Dress,
 }
 
 impl Faults {
@@ -198,7 +255,10 @@ impl Faults {
             }
             match fault.action {
                 FaultAction::DelayMilliseconds(delay) => verdict.delay += Duration::from_millis(delay),
-                action if verdict.action.is_none() => verdict.action = Some(action),
+                action if verdict.action.is_none() => {
+                    verdict.action = Some(action);
+                    verdict.dress = Dress { headers: fault.headers.clone(), html: fault.html.clone() };
+                }
                 _ => return true,
             }
             let hits = active.hits.fetch_add(1, Ordering::Relaxed) + 1;
@@ -230,7 +290,7 @@ mod tests {
         faults.inject(Fault::new(FaultAction::DelayMilliseconds(5)));
         let reset = faults.inject(Fault::new(FaultAction::Reset).matching("/blobs/"));
         let verdict = faults.judge(RouteClass::BlobGet, "/v2/a/b/blobs/x");
-        assert_eq!(verdict, Verdict { delay: Duration::from_millis(5), action: Some(FaultAction::Reset) });
+        assert_eq!((verdict.delay, verdict.action), (Duration::from_millis(5), Some(FaultAction::Reset)));
         reset.clear();
         assert_eq!(faults.judge(RouteClass::BlobGet, "/v2/a/b/blobs/x").action, None);
     }
@@ -251,6 +311,9 @@ mod tests {
     fn faults_are_read_from_json() {
         let fault: Fault = serde_json::from_str(r#"{"route":"blob-get","times":3,"action":{"respond":429}}"#).unwrap();
         assert_eq!((fault.route, fault.times, fault.action), (RouteClass::BlobGet, Some(3), FaultAction::Respond(429)));
+        let text = r#"{"action":{"respond":503},"headers":{"retry-after":"7"},"html":"<p>"}"#;
+        let fault: Fault = serde_json::from_str(text).unwrap();
+        assert_eq!((fault.headers["retry-after"].as_str(), fault.html.as_deref()), ("7", Some("<p>")));
         let fault: Fault = serde_json::from_str(r#"{"action":"hang"}"#).unwrap();
         assert_eq!((fault.route, fault.action), (RouteClass::Any, FaultAction::Hang));
     }

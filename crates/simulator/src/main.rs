@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use harbor_warmer_simulator::{ImageSpec, ProjectSpec, RobotSpec, Simulator, UpstreamKind};
+use harbor_warmer_simulator::{HarborVersion, ImageSpec, ProjectSpec, RobotSpec, Simulator, UpstreamKind};
 use tracing_subscriber::EnvFilter;
 
 /// A Harbor proxy cache in memory.
@@ -38,6 +38,12 @@ struct Args {
     /// Cap of every upstream stream, in bytes a second of Harbor time.
     #[arg(long, value_name = "BYTES_PER_S")]
     rate: Option<u64>,
+    /// Which version of Harbor it is, from 2.12 to 2.16.
+    #[arg(long, default_value_t)]
+    harbor_version: HarborVersion,
+    /// Blobs that Harbor has are redirected to an object storage on another host.
+    #[arg(long)]
+    object_storage: bool,
     /// Latency of every answer of the upstream, in milliseconds of Harbor time.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -54,6 +60,10 @@ async fn main() -> anyhow::Result<()> {
 
     let mut builder =
         Simulator::builder().listen(args.listen).time_scale(args.time_scale).upstream(parse_upstream(&args.upstream)?);
+    builder = builder.version(args.harbor_version);
+    if args.object_storage {
+        builder = builder.object_storage();
+    }
     for project in &args.projects {
         builder = builder.project(match project.strip_suffix(":public") {
             Some(name) => ProjectSpec::proxy(name).public(),

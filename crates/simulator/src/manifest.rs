@@ -57,8 +57,10 @@ impl Blob {
 pub(crate) struct IndexChild {
     #[serde(rename = "mediaType", default, skip_serializing_if = "String::is_empty")]
     pub(crate) media_type: String,
+    /// Whatever upstream says: Harbor doesn't look at it.
     #[serde(default)]
-    pub(crate) size: u64,
+    pub(crate) size: i64,
+    #[serde(default)]
     pub(crate) digest: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     urls: Vec<String>,
@@ -87,8 +89,9 @@ pub(crate) struct IndexPlatform {
 #[derive(Deserialize)]
 struct RawImage {
     config: RawBlob,
+    /// Go reads `null` and nothing at all as an empty list.
     #[serde(default)]
-    layers: Vec<RawBlob>,
+    layers: Option<Vec<RawBlob>>,
 }
 
 #[derive(Deserialize)]
@@ -96,12 +99,13 @@ struct RawBlob {
     #[serde(rename = "mediaType", default)]
     media_type: String,
     digest: String,
-    size: u64,
+    size: i64,
 }
 
 #[derive(Deserialize)]
 struct RawIndex {
-    manifests: Vec<IndexChild>,
+    #[serde(default)]
+    manifests: Option<Vec<IndexChild>>,
 }
 
 /// `distribution.UnmarshalManifest`: `None` for what Harbor can't read, among them the short-lived
@@ -110,15 +114,16 @@ pub(crate) fn parse(media_type: &str, bytes: &[u8]) -> Option<Manifest> {
     match media_type.split(';').next().map(str::trim)? {
         OCI_INDEX | DOCKER_LIST => {
             let raw: RawIndex = serde_json::from_slice(bytes).ok()?;
-            Some(Manifest::Index { children: raw.manifests })
+            Some(Manifest::Index { children: raw.manifests.unwrap_or_default() })
         }
         OCI_MANIFEST | DOCKER_MANIFEST => {
             let raw: RawImage = serde_json::from_slice(bytes).ok()?;
             let blob = |raw: RawBlob| {
-                Some(Blob { digest: Digest::parse(&raw.digest)?, size: raw.size, media_type: raw.media_type })
+                let size = u64::try_from(raw.size).unwrap_or(0);
+                Some(Blob { digest: Digest::parse(&raw.digest)?, size, media_type: raw.media_type })
             };
             let config = blob(raw.config)?;
-            let layers = raw.layers.into_iter().map(blob).collect::<Option<_>>()?;
+            let layers = raw.layers.unwrap_or_default().into_iter().map(blob).collect::<Option<_>>()?;
             Some(Manifest::Image { config, layers })
         }
         _ => None,

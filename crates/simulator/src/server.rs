@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+mod bucket;
 mod registry;
 mod route;
 mod socket;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::body::Body;
+pub(crate) use self::bucket::Bucket;
+pub use self::bucket::BucketRequest;
 use self::route::Route;
 use self::socket::Socket;
 pub use self::socket::Traffic;
-use crate::fault::{FaultAction, Faults};
+use crate::fault::{Dress, FaultAction, Faults};
 use crate::harbor::api::{self, ApiAnswer, ApiBody};
 use crate::harbor::{Core, Harbor, HarborError};
 use crate::request_log::{Entry, RequestLog, RequestRecord};
@@ -42,6 +45,8 @@ pub(crate) struct Site {
     pub(crate) log: RequestLog,
     pub(crate) time_scale: f64,
     pub(crate) traffic: Traffic,
+    /// Where stored blobs are redirected to.
+    pub(crate) bucket: Option<Arc<Bucket>>,
 }
 
 /// The listening socket. It outlives restarts of the core, so the port stays.
@@ -72,6 +77,7 @@ impl Server {
                 let _ = stream.set_nodelay(true);
                 let (site, stopped) = (Arc::clone(&site), own_stopped.clone());
                 own_connections.spawn(async move {
+                    let _open = site.log.connected();
                     let core = site.harbor.core();
                     let ended = core.ended();
                     let reset = Arc::new(AtomicBool::new(false));
@@ -87,6 +93,11 @@ impl Server {
             }
         });
         Self { address, stopped, connections }
+    }
+
+    /// Serves the object storage as long as Harbor itself.
+    pub(crate) fn serve_bucket(&self, bucket: Arc<Bucket>, listener: TcpListener, harbor: Arc<Harbor>) {
+        self.connections.spawn(bucket.serve(listener, harbor, self.stopped.clone()));
     }
 
     pub(crate) async fn stop(&self) {
@@ -128,6 +139,7 @@ async fn serve(
         status: 0,
         bytes_sent: 0,
     });
+    let _waits = site.log.waits(caller.name(), class);
     site.harbor.store.touch();
 
     let verdict = site.faults.judge(class, path);
@@ -140,7 +152,11 @@ async fn serve(
             reset.store(true, Ordering::Relaxed);
             return Err(Reset);
         }
-        Some(FaultAction::Respond(status)) => Err(injected(status)),
+        Some(FaultAction::Respond(status)) => {
+            let response = dressed(error_response(&injected(status), &entry), &verdict.dress, &entry);
+            entry.answered(status);
+            return Ok(response);
+        }
         Some(FaultAction::DelayMilliseconds(_) | FaultAction::TruncateAfter(_) | FaultAction::Corrupt) | None => {
             let context = registry::Context {
                 site: &site,
@@ -223,6 +239,20 @@ fn set(response: &mut Response<Body>, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
+}
+
+/// An answer on demand, with the headers and the page that it shall have.
+fn dressed(mut response: Response<Body>, dress: &Dress, entry: &Arc<Entry>) -> Response<Body> {
+    if let Some(html) = &dress.html {
+        response = fixed(response.status(), Some("text/html"), html.clone().into(), entry);
+    }
+    for (name, value) in &dress.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn injected(status: u16) -> HarborError {

@@ -1,4 +1,6 @@
-//! The handle that tests hold: build, look, break, wait.
+//! The handle that tests hold: look, break, wait.
+
+mod builder;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,20 +9,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::clock::{Clock, Timers};
 use crate::digest::Digest;
-use crate::fault::{Fault, FaultHandle, Faults};
-use crate::harbor::api::UPSTREAM_REGISTRY_ID;
+use crate::fault::{Fault, FaultHandle};
 use crate::harbor::replication::Target;
 use crate::harbor::store::{Project, Tables};
-use crate::harbor::{Harbor, Store};
-use crate::request_log::{RequestLog, RequestRecord};
-use crate::server::{Server, Site, Traffic};
+use crate::request_log::{RequestCounts, RequestRecord};
+use crate::server::{BucketRequest, Server, Site, Traffic};
 use crate::spec::{ProjectSpec, Right, RobotSpec};
-use crate::upstream::{LayoutError, Remote, Upstream};
+use crate::upstream::{LayoutError, Upstream};
+use crate::version::HarborVersion;
+
+pub use self::builder::SimulatorBuilder;
 
 /// A condition that only the clock makes true is noticed this often (real time).
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -65,132 +66,6 @@ pub enum StartError {
 #[error("the condition was not met within {0:?}")]
 pub struct TimedOut(Duration);
 
-/// How a simulator shall be. See [`Simulator::builder`].
-#[derive(Debug)]
-#[must_use]
-pub struct SimulatorBuilder {
-    listen: SocketAddr,
-    time_scale: f64,
-    timers: Timers,
-    projects: Vec<ProjectSpec>,
-    robots: Vec<RobotSpec>,
-    targets: Vec<String>,
-    upstream: UpstreamKind,
-    limit_on_project: bool,
-    nightly_retention: bool,
-    seed: u64,
-}
-
-impl SimulatorBuilder {
-    /// The address, `127.0.0.1:0` unless told.
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
-        self
-    }
-
-    /// What one second of Harbor's takes in real seconds; 1 unless told.
-    pub fn time_scale(mut self, scale: f64) -> Self {
-        self.time_scale = scale;
-        self
-    }
-
-    /// Other waiting times than Harbor's own.
-    pub fn timers(mut self, timers: Timers) -> Self {
-        self.timers = timers;
-        self
-    }
-
-    /// Adds a project. All proxy projects have the same endpoint.
-    pub fn project(mut self, project: ProjectSpec) -> Self {
-        self.projects.push(project);
-        self
-    }
-
-    /// Adds a robot. The administrator `admin` with `Harbor12345` is there anyway.
-    pub fn robot(mut self, robot: RobotSpec) -> Self {
-        self.robots.push(robot);
-        self
-    }
-
-    /// Adds a registry endpoint to replicate to. The first has the id 2, the next 3, and so on.
-    pub fn replication_target(mut self, name: impl Into<String>) -> Self {
-        self.targets.push(name.into());
-        self
-    }
-
-    /// Where images come from; memory unless told.
-    pub fn upstream(mut self, upstream: UpstreamKind) -> Self {
-        self.upstream = upstream;
-        self
-    }
-
-    /// `UPSTREAM_REGISTRY_LIMIT_ON_PROJECT=true`: `max_upstream_conn` counts a project's connections together.
-    pub fn limit_on_project(mut self) -> Self {
-        self.limit_on_project = true;
-        self
-    }
-
-    /// Runs the retention rule of every project at each of Harbor's midnights, 24 h after the start and so on.
-    pub fn nightly_retention(mut self) -> Self {
-        self.nightly_retention = true;
-        self
-    }
-
-    /// What faults by chance are drawn with: the same requests in the same order meet the same faults again.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// If it can't listen or its upstream can't be set up.
-    pub async fn start(self) -> Result<Simulator, StartError> {
-        if !(self.time_scale.is_finite() && self.time_scale > 0.0) {
-            return Err(StartError::TimeScale(self.time_scale));
-        }
-        let listening = |source| StartError::Listen { address: self.listen, source };
-        let listener = TcpListener::bind(self.listen).await.map_err(listening)?;
-        let address = listener.local_addr().map_err(listening)?;
-
-        let clock = Arc::new(Clock::start(self.time_scale));
-        let (remote, layout) = match self.upstream {
-            UpstreamKind::Memory => (None, None),
-            UpstreamKind::Layout(folder) => (None, Some(folder)),
-            UpstreamKind::Registry(url) => (Some(Remote::new(url)?), None),
-        };
-        let upstream = Upstream::new(Arc::clone(&clock), remote, self.seed);
-        if let Some(folder) = layout {
-            upstream.load_layout(&folder)?;
-        }
-
-        let mut tables = Tables::default();
-        tables.robots = self.robots;
-        for spec in self.projects {
-            let id = tables.next_id();
-            tables.projects.insert(spec.name.clone(), Project { id, spec });
-        }
-        for (id, name) in (UPSTREAM_REGISTRY_ID + 1..).zip(self.targets) {
-            tables.targets.insert(id, Target { name, ..Target::default() });
-        }
-        let store = Store::new(tables);
-        let harbor = Arc::new(Harbor::new(clock, self.timers, upstream, store, self.limit_on_project));
-        if self.nightly_retention {
-            harbor.run_every_night();
-        }
-        let site = Arc::new(Site {
-            harbor,
-            faults: Arc::new(Faults::new(self.seed)),
-            log: RequestLog::default(),
-            time_scale: self.time_scale,
-            traffic: Traffic::default(),
-        });
-        let server = Server::start(listener, address, Arc::clone(&site));
-        Ok(Simulator { site, server })
-    }
-}
-
 /// A running simulator. It ends when it is dropped; [`Simulator::shutdown`] also waits for the end.
 ///
 /// Projects and repositories are named apart: `("proxy", "library/nginx")`, the repository as the upstream names it.
@@ -203,18 +78,7 @@ pub struct Simulator {
 impl Simulator {
     /// A simulator without projects and robots, on a free port of 127.0.0.1, in real time.
     pub fn builder() -> SimulatorBuilder {
-        SimulatorBuilder {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            time_scale: 1.0,
-            timers: Timers::default(),
-            projects: Vec::new(),
-            robots: Vec::new(),
-            targets: Vec::new(),
-            upstream: UpstreamKind::Memory,
-            limit_on_project: false,
-            nightly_retention: false,
-            seed: 0,
-        }
+        SimulatorBuilder::default()
     }
 
     /// `http://127.0.0.1:PORT`
@@ -340,9 +204,19 @@ impl Simulator {
         self.site.log.records()
     }
 
-    /// Forgets the requests so far.
+    /// What came so far, counted: every request, also those that the log has forgotten.
+    pub fn request_counts(&self) -> RequestCounts {
+        self.site.log.counts()
+    }
+
+    /// Forgets the requests so far, and what was counted of them.
     pub fn clear_requests(&self) {
         self.site.log.clear();
+    }
+
+    /// What was asked of the object storage; nothing where Harbor has none.
+    pub fn bucket_requests(&self) -> Vec<BucketRequest> {
+        self.site.bucket.as_ref().map(|bucket| bucket.requests()).unwrap_or_default()
     }
 
     /// Breaks something between clients and Harbor. The fault stays until it is used up or cleared.
@@ -364,6 +238,11 @@ impl Simulator {
     /// Harbor's read-only mode: blobs and manifests are served, but not stored.
     pub fn set_read_only(&self, read_only: bool) {
         self.site.harbor.store.write(|tables| tables.read_only = read_only);
+    }
+
+    /// Another version of Harbor runs from now on, on what the one before has kept.
+    pub fn install(&self, version: HarborVersion) {
+        self.site.harbor.store.write(|tables| tables.version = version);
     }
 
     /// Changes a project, keeping its content.
@@ -416,6 +295,12 @@ impl Simulator {
     /// Collects garbage now, first the untagged artifacts if asked to. Returns how many blobs were deleted.
     pub fn collect_garbage(&self, delete_untagged: bool) -> usize {
         self.site.harbor.collect_garbage(delete_untagged)
+    }
+
+    /// Lets Harbor's storage hold only the first so many bytes of a blob that it has: a HEAD tells that length, a GET
+    /// ends there. Returns whether the blob was there.
+    pub fn truncate_stored_blob(&self, digest: &str, bytes: u64) -> bool {
+        self.site.harbor.truncate_stored_blob(digest, bytes)
     }
 
     /// Deletes an artifact with its tags, as an administrator might. Returns whether it was there.

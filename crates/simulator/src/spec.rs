@@ -13,6 +13,7 @@ pub struct ProjectSpec {
     pub(crate) speed_kb: Option<u64>,
     pub(crate) max_upstream_connections: Option<u32>,
     pub(crate) local_on_not_found: bool,
+    pub(crate) repository_filter: Option<String>,
     pub(crate) retention_days: Option<u64>,
 }
 
@@ -27,6 +28,7 @@ impl ProjectSpec {
             speed_kb: None,
             max_upstream_connections: None,
             local_on_not_found: false,
+            repository_filter: None,
             retention_days: proxy.then_some(7),
         }
     }
@@ -66,15 +68,21 @@ impl ProjectSpec {
         self
     }
 
-    /// `max_upstream_conn`: requests beyond it are answered 429.
+    /// `max_upstream_conn`: requests beyond it are answered 429. Since 2.14.1.
     pub fn max_upstream_connections(mut self, connections: u32) -> Self {
         self.max_upstream_connections = Some(connections);
         self
     }
 
-    /// `proxy_cache_local_on_not_found`: a cached tag is served although the upstream has it no more.
+    /// `proxy_cache_local_on_not_found`: a cached tag is served although the upstream has it no more. Since 2.15.1.
     pub fn local_on_not_found(mut self) -> Self {
         self.local_on_not_found = true;
+        self
+    }
+
+    /// `proxy_cache_filter_pattern`: only repositories that it matches are proxied. Since 2.16.
+    pub fn repository_filter(mut self, pattern: impl Into<String>) -> Self {
+        self.repository_filter = Some(pattern.into());
         self
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::content::Content;
@@ -40,12 +41,15 @@ struct Shared {
     registry: Mutex<Registry>,
     remote: Option<Remote>,
     dice: Dice,
+    /// Rate and outages: copies that run take heed of them at once.
+    conditions: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct Registry {
     repositories: HashMap<String, Repository>,
     down: bool,
+    no_digests: bool,
     latency: Duration,
     bytes_per_second: Option<u64>,
     faults: Vec<UpstreamFault>,
@@ -79,12 +83,25 @@ pub struct UpstreamStats {
     pub copied_bytes: u64,
     /// Streams by `repository@digest`, of both kinds.
     pub blob_gets: BTreeMap<String, u64>,
+    /// HEADs and GETs of manifests by `repository@reference`.
+    pub manifest_requests: BTreeMap<String, u64>,
 }
 
 impl UpstreamStats {
     /// Streams of this blob that were opened, for clients and for copies.
     pub fn blob_gets(&self, repository: &str, digest: &str) -> u64 {
         self.blob_gets.get(&format!("{repository}@{digest}")).copied().unwrap_or(0)
+    }
+
+    /// HEADs and GETs of this manifest, by whichever of its tags or digest it was asked for.
+    pub fn manifest_requests(&self, repository: &str, reference: &str) -> u64 {
+        self.manifest_requests.get(&format!("{repository}@{reference}")).copied().unwrap_or(0)
+    }
+
+    /// All requests for what is in a repository: manifests, streams for clients and for copies.
+    pub fn requests_of(&self, repository: &str) -> u64 {
+        let of = |(subject, _): &(&String, &u64)| subject.rsplit_once('@').is_some_and(|(name, _)| name == repository);
+        self.manifest_requests.iter().chain(&self.blob_gets).filter(of).map(|(_, count)| count).sum()
     }
 
     /// All bytes sent.
@@ -102,7 +119,8 @@ pub(crate) struct UpstreamManifest {
 
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamDescriptor {
-    pub(crate) digest: Digest,
+    /// None where the upstream sends no `Docker-Content-Digest`.
+    pub(crate) digest: Option<Digest>,
     pub(crate) media_type: String,
     pub(crate) size: u64,
 }
@@ -129,7 +147,8 @@ impl UpstreamError {
 
 impl Upstream {
     pub(crate) fn new(clock: Arc<Clock>, remote: Option<Remote>, seed: u64) -> Self {
-        Self { shared: Arc::new(Shared { clock, registry: Mutex::default(), remote, dice: Dice::new(seed) }) }
+        let (registry, conditions) = (Mutex::default(), watch::Sender::new(()));
+        Self { shared: Arc::new(Shared { clock, registry, remote, dice: Dice::new(seed), conditions }) }
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -174,14 +193,37 @@ impl Upstream {
         }
     }
 
+    /// Removes a manifest; what refers to it stays, and so do its blobs. Each time it is asked for the upstream is
+    /// asked, and Harbor answers `resource not found`.
+    pub fn remove_manifest(&self, repository: &str, digest: &str) {
+        if let Some(repository) = self.registry().repositories.get_mut(repository) {
+            repository.manifests.remove(digest);
+        }
+    }
+
+    /// Removes a blob; what refers to it stays.
+    pub fn remove_blob(&self, repository: &str, digest: &str) {
+        if let Some(repository) = self.registry().repositories.get_mut(repository) {
+            repository.blobs.remove(digest);
+        }
+    }
+
+    /// Lets the upstream's HEADs of manifests come without `Docker-Content-Digest`, as the specification allows, or
+    /// with it again.
+    pub fn send_no_digests(&self, without: bool) {
+        self.registry().no_digests = without;
+    }
+
     /// Takes the upstream down, or brings it back: connections are refused, streams that run are cut.
     pub fn set_down(&self, down: bool) {
         self.registry().down = down;
+        self.shared.conditions.send_replace(());
     }
 
     /// Caps every stream at so many bytes a second of Harbor time; `None` lifts it. Streams that run follow.
     pub fn rate(&self, bytes_per_second: Option<u64>) {
         self.registry().bytes_per_second = bytes_per_second;
+        self.shared.conditions.send_replace(());
     }
 
     /// Lets every answer of the upstream take this long, in Harbor time.
@@ -209,14 +251,19 @@ impl Upstream {
         repository: &str,
         reference: &str,
     ) -> Result<UpstreamDescriptor, UpstreamError> {
-        self.registry().stats.manifest_heads += 1;
+        {
+            let stats = &mut self.registry().stats;
+            stats.manifest_heads += 1;
+            *stats.manifest_requests.entry(format!("{repository}@{reference}")).or_default() += 1;
+        }
         self.before_answer(UpstreamRequest::ManifestHead, repository, reference).await?;
         let manifest = match &self.shared.remote {
             Some(remote) => return remote.head_manifest(repository, reference).await,
             None => self.find_manifest(repository, reference)?,
         };
         let size = manifest.bytes.len() as u64;
-        Ok(UpstreamDescriptor { digest: manifest.digest, media_type: manifest.media_type, size })
+        let digest = (!self.registry().no_digests).then_some(manifest.digest);
+        Ok(UpstreamDescriptor { digest, media_type: manifest.media_type, size })
     }
 
     pub(crate) async fn get_manifest(
@@ -224,7 +271,11 @@ impl Upstream {
         repository: &str,
         reference: &str,
     ) -> Result<UpstreamManifest, UpstreamError> {
-        self.registry().stats.manifest_gets += 1;
+        {
+            let stats = &mut self.registry().stats;
+            stats.manifest_gets += 1;
+            *stats.manifest_requests.entry(format!("{repository}@{reference}")).or_default() += 1;
+        }
         let effect = self.before_answer(UpstreamRequest::ManifestGet, repository, reference).await?;
         let mut manifest = match &self.shared.remote {
             Some(remote) => remote.get_manifest(repository, reference).await?,

@@ -97,7 +97,7 @@ pub(crate) fn answer(
         ("GET", ["systeminfo"]) => {
             let mut shown = json!({"auth_mode": "db_auth", "self_registration": false});
             if caller.name().is_some() {
-                shown["harbor_version"] = json!("v2.15.2");
+                shown["harbor_version"] = json!(harbor.store.read(|tables| tables.version.to_string()));
                 shown["read_only"] = json!(harbor.store.read(|tables| tables.read_only));
             }
             Ok(ApiAnswer::json(shown))
@@ -259,6 +259,9 @@ fn project_json(project: &Project) -> Value {
     }
     if let Some(speed) = spec.speed_kb {
         metadata["proxy_speed_kb"] = json!(speed.to_string());
+    }
+    if let Some(filter) = &spec.repository_filter {
+        metadata["proxy_cache_filter_pattern"] = json!(filter);
     }
     if let Some(limit) = spec.max_upstream_connections {
         metadata["max_upstream_conn"] = json!(limit.to_string());

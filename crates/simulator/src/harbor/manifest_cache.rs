@@ -37,9 +37,10 @@ pub(super) async fn cache(
             return;
         }
     }
-    // By digest first, which fires the event; the tag of a GET by tag comes second and fires nothing (2.14 and later).
+    // By digest first, which fires the event; the tag of a GET by tag comes second and fires nothing.
     let digest = info.reference.digest().unwrap_or(&found.digest).clone();
-    let references = [Some(Reference::Digest(digest)), info.reference.tag().map(|tag| Reference::Tag(tag.to_owned()))];
+    let tag = info.reference.tag().filter(|_| harbor.version().records_the_tag_of_a_get());
+    let references = [Some(Reference::Digest(digest)), tag.map(|tag| Reference::Tag(tag.to_owned()))];
     for reference in references.into_iter().flatten() {
         if let Err(cause) = harbor.push_manifest(&info.repository, &reference, &found.media_type, &found.bytes) {
             error!(repository = %info.repository, reference = reference.as_str(), %cause, "failed to push manifest");

@@ -11,10 +11,11 @@ use crate::content::Content;
 use crate::digest::Digest;
 use crate::harbor::core::{ConnectionPermit, Core};
 use crate::harbor::error::HarborError;
-use crate::harbor::{ArtifactInfo, Harbor, Reference, index_cache, manifest_cache};
+use crate::harbor::{ArtifactInfo, Harbor, Reference, index_cache, manifest_cache, pattern};
 use crate::manifest::{self, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::ProjectSpec;
 use crate::upstream::{BlobReader, UpstreamError, UpstreamManifest, UpstreamRequest};
+use crate::version::HarborVersion;
 
 /// What becomes of a request for a manifest.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ pub(crate) struct ManifestRequest<'a> {
 
 enum UseLocal {
     Registry,
-    Redis { bytes: Bytes, media_type: String, digest: Digest },
+    Redis { bytes: Bytes, media_type: String, digest: String },
     No,
 }
 
@@ -96,6 +97,7 @@ impl Harbor {
         if let Some(location) = library_redirect(&spec, info, "manifests") {
             return Ok(ManifestOutcome::LibraryRedirect(location));
         }
+        self.check_filter(&spec, info)?;
         if !self.can_proxy(&spec) {
             return self.local_manifest(info, request).map(ManifestOutcome::Found);
         }
@@ -120,7 +122,7 @@ impl Harbor {
                 return Ok(Some(ManifestAnswer {
                     served_by: ServedBy::Middleware,
                     media_type,
-                    digest: digest.to_string(),
+                    digest,
                     size: bytes.len() as u64,
                     body: (!request.head).then_some(bytes),
                 }));
@@ -138,13 +140,14 @@ impl Harbor {
                     resource_not_found(&format!("the tag {}:{tag} is not found", info.repository))
                 })
             })?;
-            if let Reference::Tag(tag) = &info.reference {
-                self.ensure_tag_after_head(core, info.repository.clone(), found.digest.clone(), tag.clone());
+            // Without a digest the window opens as well, and finds nothing.
+            if let (Reference::Tag(tag), Some(digest)) = (&info.reference, &found.digest) {
+                self.ensure_tag_after_head(core, info.repository.clone(), digest.clone(), tag.clone());
             }
             return Ok(Some(ManifestAnswer {
                 served_by: ServedBy::Middleware,
                 media_type: found.media_type,
-                digest: found.digest.to_string(),
+                digest: found.digest.map(|digest| digest.to_string()).unwrap_or_default(),
                 size: found.size,
                 body: None,
             }));
@@ -178,16 +181,31 @@ impl Harbor {
         let upstream = match self.upstream.head_manifest(info.upstream_repository(), reference).await {
             Ok(found) => found,
             Err(error) if error.is(StatusCode::TOO_MANY_REQUESTS) && local.is_some() => return Ok(UseLocal::Registry),
-            Err(error) if error.is(StatusCode::NOT_FOUND) && local.is_some() && spec.local_on_not_found => {
+            Err(error)
+                if error.is(StatusCode::NOT_FOUND)
+                    && local.is_some()
+                    && spec.local_on_not_found
+                    && self.version().can_serve_what_is_gone_upstream() =>
+            {
                 return Ok(UseLocal::Registry);
             }
             Err(error) => {
+                if let Some(local) = local.filter(|_| error.is(StatusCode::NOT_FOUND))
+                    && self.version().deletes_what_is_gone_upstream()
+                {
+                    debug!(repository = %info.repository, digest = %local, "deleted, as the upstream has it no more");
+                    self.store
+                        .write(|tables| tables.repositories.get_mut(&info.repository).map(|it| it.delete(&local)));
+                }
                 let message =
                     format!("repo {}, tag {} not found", info.repository, info.reference.tag().unwrap_or_default());
                 return Err(failure(&error, || resource_not_found(&message)));
             }
         };
-        let digest = info.reference.digest().unwrap_or(&upstream.digest).clone();
+        // An upstream that sends no digest with a tag: Harbor compares an empty text, and knows nothing of it.
+        let Some(digest) = info.reference.digest().or(upstream.digest.as_ref()).cloned() else {
+            return Ok(UseLocal::No);
+        };
         let key = index_cache::redis_key(&info.repository, &digest);
         let now = self.clock.now();
         let cached = self.store.read(|tables| {
@@ -197,10 +215,11 @@ impl Harbor {
         match cached {
             Some((bytes, Some(media_type))) => {
                 let media_type = String::from_utf8_lossy(&media_type).into_owned();
-                Ok(UseLocal::Redis { bytes, media_type, digest: upstream.digest })
+                let digest = upstream.digest.map(|digest| digest.to_string()).unwrap_or_default();
+                Ok(UseLocal::Redis { bytes, media_type, digest })
             }
             Some((_, None)) => Ok(UseLocal::No),
-            None if local.as_ref() == Some(&upstream.digest) => Ok(UseLocal::Registry),
+            None if local.is_some() && local == upstream.digest => Ok(UseLocal::Registry),
             None => Ok(UseLocal::No),
         }
     }
@@ -285,6 +304,7 @@ impl Harbor {
         if let Some(location) = library_redirect(&spec, info, "blobs") {
             return Ok(BlobAnswer::LibraryRedirect(location));
         }
+        self.check_filter(&spec, info)?;
         let local = self.local_blob(&info.repository, digest);
         if let Some(content) = local {
             return Ok(BlobAnswer::Local(content));
@@ -360,6 +380,22 @@ impl Harbor {
         self.store.read(|tables| tables.artifact(repository, reference).map(|(digest, _)| digest.clone()))
     }
 
+    pub(crate) fn version(&self) -> HarborVersion {
+        self.store.read(|tables| tables.version)
+    }
+
+    /// Since 2.16 a project may have a filter, and what it refuses reads like a tag that isn't there.
+    fn check_filter(&self, spec: &ProjectSpec, info: &ArtifactInfo) -> Result<(), HarborError> {
+        let name = info.upstream_repository();
+        match &spec.repository_filter {
+            Some(filter) if self.version().filters_repositories() && !pattern::matches(filter, name) => {
+                let message = format!("repository \"{name}\" does not match project repository filter");
+                Err(resource_not_found(&message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The project as it is configured now. Access was checked before, so it exists.
     fn project(&self, name: &str) -> ProjectSpec {
         self.store
@@ -377,7 +413,8 @@ impl Harbor {
         spec: &ProjectSpec,
         info: &ArtifactInfo,
     ) -> Result<Option<ConnectionPermit>, Failure> {
-        let Some(limit) = spec.max_upstream_connections else { return Ok(None) };
+        let limit = spec.max_upstream_connections.filter(|_| self.version().limits_upstream_connections());
+        let Some(limit) = limit else { return Ok(None) };
         let key = if self.limit_on_project {
             info.project.clone()
         } else {

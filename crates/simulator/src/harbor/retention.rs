@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::harbor::Harbor;
+use crate::harbor::store::Artifact;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,7 +27,7 @@ impl Harbor {
     }
 
     /// The project's rule, "retain what was pulled in the last N days", over tagged and untagged artifacts alike.
-    /// Children of a recorded index are not looked at: they stay while it does. Returns how many were deleted.
+    /// Children of a recorded index are not looked at: they stay while it does, and go with it. Returns how many were deleted.
     pub(crate) fn run_retention(&self, project: &str) -> usize {
         let now = self.clock.now();
         self.store.write(|tables| {
@@ -42,11 +43,15 @@ impl Harbor {
                 let children: HashSet<Digest> =
                     repository.artifacts.values().flat_map(|artifact| artifact.children.clone()).collect();
                 let before = repository.artifacts.len();
-                repository
-                    .artifacts
-                    .retain(|digest, artifact| children.contains(digest) || now <= artifact.pulled + kept_for);
+                let expired = |(digest, artifact): &(&Digest, &Artifact)| {
+                    !children.contains(*digest) && now > artifact.pulled + kept_for
+                };
+                let expired: Vec<_> =
+                    repository.artifacts.iter().filter(expired).map(|(digest, _)| digest.clone()).collect();
+                for digest in expired {
+                    repository.delete(&digest);
+                }
                 deleted += before - repository.artifacts.len();
-                repository.tags.retain(|_, tag| repository.artifacts.contains_key(&tag.digest));
             }
             deleted
         })

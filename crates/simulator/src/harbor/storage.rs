@@ -46,6 +46,16 @@ impl Harbor {
         })
     }
 
+    /// The storage lost all of a blob but its first bytes. Whether it was there.
+    pub(crate) fn truncate_stored_blob(&self, digest: &str, bytes: u64) -> bool {
+        self.store.write(|tables| {
+            let Some(content) = tables.blobs.get_mut(digest) else { return false };
+            let size = bytes.min(content.size());
+            *content = Content::Beginning { of: Arc::new(content.clone()), size };
+            true
+        })
+    }
+
     /// `PUT` of a manifest: docker/distribution insists on every blob or child being there, then Harbor records the
     /// artifact. The event that this fires has no tag, as the push by digest comes first.
     pub(crate) fn push_manifest(

@@ -11,6 +11,7 @@ use crate::content::Content;
 use crate::digest::Digest;
 use crate::harbor::replication::{Execution, Policy, Target};
 use crate::spec::{ProjectSpec, RobotSpec};
+use crate::version::HarborVersion;
 
 /// The tables behind one lock, with word of every change for those who wait.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Tables {
     pub(crate) targets: BTreeMap<u64, Target>,
     /// Bearer tokens that were issued.
     pub(crate) tokens: HashMap<String, Token>,
+    /// The version that is installed.
+    pub(crate) version: HarborVersion,
     pub(crate) read_only: bool,
     pub(crate) endpoint_unhealthy: bool,
     /// Whole upstream copies by `project/repository@digest`.
@@ -162,16 +165,33 @@ impl Tables {
         seen.values().sum()
     }
 
-    /// Marks an artifact as pulled, and every recorded index that refers to it.
+    /// Marks an artifact as pulled, and, where the version does, every recorded index that refers to it.
     pub(crate) fn pull(&mut self, repository: &str, digest: &Digest, tag: Option<&str>, now: Duration) {
+        let renews = self.version.child_renews_its_index();
         let Some(repository) = self.repositories.get_mut(repository) else { return };
         for (own, artifact) in &mut repository.artifacts {
-            if own == digest || artifact.children.contains(digest) {
+            if own == digest || (renews && artifact.children.contains(digest)) {
                 artifact.pulled = now;
             }
         }
         if let Some(tag) = tag.and_then(|tag| repository.tags.get_mut(tag)) {
             tag.pulled = now;
         }
+    }
+}
+
+impl Repository {
+    /// Deletes an artifact with its tags, and the children that nothing else names.
+    pub(crate) fn delete(&mut self, digest: &str) -> bool {
+        let Some(deleted) = self.artifacts.remove(digest) else { return false };
+        self.tags.retain(|_, tag| *tag.digest != *digest);
+        for child in deleted.children {
+            let named = self.tags.values().any(|tag| tag.digest == child)
+                || self.artifacts.values().any(|other| other.children.contains(&child));
+            if !named {
+                self.artifacts.remove(&child);
+            }
+        }
+        true
     }
 }

@@ -34,17 +34,23 @@ enum Command {
     RobotExpired { name: String, expired: bool },
     MoveTag { repository: String, tag: String, digest: String },
     RemoveTag { repository: String, tag: String },
+    RemoveManifest { repository: String, digest: String },
+    RemoveBlob { repository: String, digest: String },
+    NoDigests { without: bool },
     DeleteRedisKey { key: String },
     Advance { seconds: u64 },
     Retention { project: String },
     GarbageCollection { delete_untagged: bool },
     Restart,
+    Install { version: String },
+    TruncateStoredBlob { digest: String, bytes: u64 },
 }
 
 pub(super) fn answer(site: &Arc<Site>, method: &Method, path: &[&str], body: &Bytes) -> Response<Body> {
     let outcome = match (method.as_str(), path) {
         ("GET", ["state"]) => Ok(state(site)),
         ("GET", ["requests"]) => Ok(json!(site.log.records())),
+        ("GET", ["counts"]) => Ok(json!(site.log.counts())),
         ("DELETE", ["requests"]) => {
             site.log.clear();
             Ok(json!({}))
@@ -111,6 +117,9 @@ fn carry_out(site: &Arc<Site>, command: Command) -> Result<Value, String> {
             upstream.move_tag(&repository, &tag, &digest);
         }
         Command::RemoveTag { repository, tag } => upstream.remove_tag(&repository, &tag),
+        Command::RemoveManifest { repository, digest } => upstream.remove_manifest(&repository, &digest),
+        Command::RemoveBlob { repository, digest } => upstream.remove_blob(&repository, &digest),
+        Command::NoDigests { without } => upstream.send_no_digests(without),
         Command::DeleteRedisKey { key } => {
             let found = harbor.store.write(|tables| tables.redis.remove(&key).is_some());
             return Ok(json!({ "deleted": found }));
@@ -119,6 +128,13 @@ fn carry_out(site: &Arc<Site>, command: Command) -> Result<Value, String> {
         Command::Retention { project } => return Ok(json!({ "deleted": harbor.run_retention(&project) })),
         Command::GarbageCollection { delete_untagged } => {
             return Ok(json!({ "deleted": harbor.collect_garbage(delete_untagged) }));
+        }
+        Command::Install { version } => {
+            let version = version.parse()?;
+            harbor.store.write(|tables| tables.version = version);
+        }
+        Command::TruncateStoredBlob { digest, bytes } => {
+            return Ok(json!({ "found": harbor.truncate_stored_blob(&digest, bytes) }));
         }
         Command::Restart => {
             let harbor = Arc::clone(harbor);

@@ -60,9 +60,14 @@ impl Body {
         Self::of(chunks, entry)
     }
 
-    /// A blob from the upstream. When the upstream ends early, so does the body, and Harbor's error follows in the
-    /// same body, which ends as if it were whole.
-    pub(super) fn proxied(reader: Box<BlobReader>, permit: Option<ConnectionPermit>, entry: &Arc<Entry>) -> Self {
+    /// A blob from the upstream. When the upstream ends early, so does the body: it is cut where its length was told
+    /// (`measured`), else Harbor's error follows in the same body, which ends as if it were whole.
+    pub(super) fn proxied(
+        reader: Box<BlobReader>,
+        permit: Option<ConnectionPermit>,
+        measured: bool,
+        entry: &Arc<Entry>,
+    ) -> Self {
         let size = reader.size();
         let chunks = stream::unfold(Some((reader, permit, 0)), move |state| async move {
             let (mut reader, permit, sent) = state?;
@@ -72,6 +77,10 @@ impl Body {
                     Some((Ok(chunk), Some((reader, permit, sent))))
                 }
                 Ok(None) if sent >= size => None,
+                Ok(None) | Err(_) if measured => {
+                    sleep(FLUSH).await;
+                    Some((Err(Cut), None))
+                }
                 Ok(None) | Err(_) => {
                     let message = "{\"errors\":[{\"code\":\"UNKNOWN\",\"message\":\"internal server error\"}]}\n";
                     Some((Ok(Bytes::from_static(message.as_bytes())), None))

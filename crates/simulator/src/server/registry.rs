@@ -80,6 +80,9 @@ pub(super) async fn answer(
         Route::Blob(info, digest) if head => {
             harbor.check_pull(context.caller, &info.repository, context.host)?;
             let size = harbor.head_blob(&info.repository, &digest)?;
+            if let Some(bucket) = &context.site.bucket {
+                return Ok(stored_elsewhere(&bucket.url(method, &digest), entry));
+            }
             Ok(local_blob_headers(Response::new(Body::whole(Bytes::new(), entry)), &digest, size))
         }
         Route::Blob(info, digest) => {
@@ -123,6 +126,14 @@ fn redirect(location: &str, entry: &Arc<Entry>) -> Response<Body> {
     response
 }
 
+/// distribution's `redirect` of a storage driver that signs addresses.
+fn stored_elsewhere(location: &str, entry: &Arc<Entry>) -> Response<Body> {
+    let mut response = redirect(location, entry);
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    set(&mut response, API_VERSION, "registry/2.0");
+    response
+}
+
 async fn blob(
     context: &Context<'_>,
     info: &ArtifactInfo,
@@ -131,13 +142,19 @@ async fn blob(
 ) -> Result<Response<Body>, HarborError> {
     match context.site.harbor.blob(context.core, info, digest).await? {
         BlobAnswer::LibraryRedirect(location) => Ok(redirect(&location, entry)),
-        BlobAnswer::Local(content) => Ok(local_blob(context, content, digest, entry)),
+        BlobAnswer::Local(content) => Ok(match &context.site.bucket {
+            Some(bucket) => stored_elsewhere(&bucket.url(&Method::GET, digest), entry),
+            None => local_blob(context, content, digest, entry),
+        }),
         BlobAnswer::Proxied { reader, permit } => {
-            // The headers with length and digest are set after the body, too late for them (up to v2.15.2).
-            let size = reader.size();
-            let mut response = Response::new(Body::proxied(reader, permit, entry));
+            // Before 2.16 the headers with length and digest are set after the body, too late for them.
+            let (size, first) = (reader.size(), context.site.harbor.version().sends_blob_headers_first());
+            let mut response = Response::new(Body::proxied(reader, permit, first, entry));
             set(&mut response, CONTENT_TYPE.as_str(), "application/octet-stream");
-            if size <= SMALL_ANSWER {
+            if first {
+                set(&mut response, CONTENT_DIGEST, digest);
+            }
+            if first || size <= SMALL_ANSWER {
                 set(&mut response, CONTENT_LENGTH.as_str(), &size.to_string());
             }
             Ok(response)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::content::Content;
@@ -11,6 +12,9 @@ use crate::upstream::{Upstream, UpstreamEffect, UpstreamError, UpstreamRequest};
 
 /// Large enough that a gigabyte a second costs few wake-ups, small enough that an abandoned stream stops early.
 const CHUNK: u64 = 256 * 1024;
+/// A copy is bookkeeping, not bytes: it counts at most so many times, so that a layer of 10 GB over an hour costs no
+/// more than one of 10 MB.
+const COPY_STEPS: u64 = 256;
 /// A paced stream sends about this often (real time), so that its rate is even.
 const PACED_INTERVAL: Duration = Duration::from_millis(4);
 
@@ -79,13 +83,21 @@ impl BlobReader {
     pub(crate) async fn copy(mut self) -> Result<Option<Content>, UpstreamError> {
         if let Source::Held(content) = &self.source {
             let content = content.clone();
+            let mut conditions = self.upstream.shared.conditions.subscribe();
             loop {
-                let wanted = self.admit()?;
+                conditions.mark_unchanged();
+                let wanted = self.admit_up_to((self.size / COPY_STEPS).max(CHUNK))?;
                 if wanted == 0 {
                     break;
                 }
-                self.pay(wanted).await?;
-                tokio::task::yield_now().await;
+                match self.rate() {
+                    Some(rate) => self.count_at(rate, wanted, &mut conditions).await,
+                    None => {
+                        self.count(wanted);
+                        self.paid_until = None;
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
             if self.sent < self.size {
                 return Err(UpstreamError::Unreachable);
@@ -100,8 +112,34 @@ impl BlobReader {
         Ok((Digest::of(&bytes) == *digest).then(|| Content::Bytes(bytes.freeze())))
     }
 
-    /// How many bytes go next; none at the end.
+    /// Counts so many bytes as they come at this rate, or the part of them that came until the conditions changed.
+    async fn count_at(&mut self, rate: u64, wanted: u64, conditions: &mut watch::Receiver<()>) {
+        let rate = rate as f64 / self.real_second();
+        let began = self.paid_until.unwrap_or_else(Instant::now);
+        let due = began + Duration::from_secs_f64(wanted as f64 / rate);
+        tokio::select! {
+            biased;
+            () = sleep_until(due) => {
+                self.count(wanted);
+                self.paid_until = Some(due);
+            }
+            // The sender lives in what this reads from.
+            _ = conditions.changed() => {
+                let came = Instant::now().saturating_duration_since(began).as_secs_f64() * rate;
+                self.count((came as u64).min(wanted));
+                self.paid_until = None;
+            }
+        }
+    }
+
+    /// How many bytes go next on a stream that a client sees; none at the end.
     fn admit(&self) -> Result<u64, UpstreamError> {
+        let Some(rate) = self.rate() else { return self.admit_up_to(CHUNK) };
+        let per_interval = (rate as f64 / self.real_second() * PACED_INTERVAL.as_secs_f64()).ceil() as u64;
+        self.admit_up_to(per_interval.clamp(1, CHUNK))
+    }
+
+    fn admit_up_to(&self, most: u64) -> Result<u64, UpstreamError> {
         let mut left = self.size.saturating_sub(self.sent);
         if let Some(UpstreamEffect::TruncateAfter(kept)) = self.effect {
             left = left.min(kept.saturating_sub(self.sent));
@@ -109,21 +147,21 @@ impl BlobReader {
         if self.upstream.registry().down {
             return Err(UpstreamError::Unreachable);
         }
-        let Some(rate) = self.rate() else { return Ok(left.min(CHUNK)) };
-        let per_interval = (rate as f64 / self.real_second() * PACED_INTERVAL.as_secs_f64()).ceil() as u64;
-        Ok(left.min(per_interval.clamp(1, CHUNK)))
+        Ok(left.min(most))
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.sent += bytes;
+        let stats = &mut self.upstream.registry().stats;
+        stats.blob_bytes += bytes;
+        if self.request == UpstreamRequest::CacheCopy {
+            stats.copied_bytes += bytes;
+        }
     }
 
     /// Counts what was sent, and waits as long as it takes at the stream's rate.
     async fn pay(&mut self, bytes: u64) -> Result<(), UpstreamError> {
-        self.sent += bytes;
-        {
-            let stats = &mut self.upstream.registry().stats;
-            stats.blob_bytes += bytes;
-            if self.request == UpstreamRequest::CacheCopy {
-                stats.copied_bytes += bytes;
-            }
-        }
+        self.count(bytes);
         let Some(rate) = self.rate() else {
             self.paid_until = None;
             return Ok(());

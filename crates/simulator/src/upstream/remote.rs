@@ -52,10 +52,7 @@ impl Remote {
     ) -> Result<UpstreamDescriptor, UpstreamError> {
         let answer = self.send(Method::HEAD, repository, &format!("manifests/{reference}")).await?;
         let header = |name: &str| text(answer.headers(), name).unwrap_or_default().to_owned();
-        let digest = match Digest::parse(&header("docker-content-digest")) {
-            Some(digest) => digest,
-            None => Digest::parse(reference).ok_or(UpstreamError::Unreachable)?,
-        };
+        let digest = Digest::parse(&header("docker-content-digest")).or_else(|| Digest::parse(reference));
         let size = header(CONTENT_LENGTH.as_str()).parse().unwrap_or(0);
         Ok(UpstreamDescriptor { digest, media_type: header(CONTENT_TYPE.as_str()), size })
     }

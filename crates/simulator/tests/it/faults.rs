@@ -20,6 +20,36 @@ async fn a_burst_of_errors_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn what_stands_before_harbor_answers_with_pages_and_headers_of_its_own() {
+    let lab = Lab::start().await;
+    let image = lab.simulator.upstream().push(measured_image());
+    let path = lab.manifest("library/app", &image.digest);
+    for status in [400, 403, 408, 425, 500, 507, 522] {
+        let fault = lab.simulator.inject(Fault::page(status).times(1));
+        let answer = lab.get(&path).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (status, &"text/html".parse().unwrap())
+        );
+        assert!(answer.text().await.unwrap().starts_with("<html>"));
+        assert_eq!(fault.hits(), 1);
+    }
+    lab.simulator.inject(Fault::login_page().times(1));
+    let answer = lab.head(&path).await;
+    assert_eq!(answer.status(), 302);
+    assert!(answer.headers()["location"].to_str().unwrap().starts_with("https://login.invalid/"));
+    for (status, wait) in [(429, "120"), (503, "Wed, 21 Oct 2099 07:28:00 GMT")] {
+        lab.simulator.inject(Fault::new(FaultAction::Respond(status)).retry_after(wait).times(1));
+        let answer = lab.get(&path).await;
+        assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (status, &wait.parse().unwrap()));
+        assert!(answer.text().await.unwrap().starts_with(r#"{"errors""#), "it is Harbor that answers");
+    }
+    lab.simulator.inject(Fault::refuses_double_encoding());
+    assert_eq!(lab.get("/api/v2.0/projects/proxy/repositories/library%252Fapp/artifacts/1.0").await.status(), 400);
+    assert_eq!(lab.get(&path).await.status(), 200);
+}
+
+#[tokio::test]
 async fn connections_are_reset_cut_and_held() {
     let lab = Lab::start().await;
     let image = lab.simulator.upstream().push(measured_image());
@@ -65,6 +95,30 @@ async fn a_restart_forgets_copies_under_way_and_keeps_what_is_stored() {
     assert!(lab.simulator.blob_is_local("proxy", "app", &layers[0].0));
     lab.touch("app", &layers[1].0).await;
     lab.until_local(&image, [&*layers[1].0]).await;
+}
+
+#[tokio::test]
+async fn requests_and_connections_are_counted_by_who_and_how_many_at_once() {
+    let lab = Lab::start().await;
+    let image = lab.simulator.upstream().push(ImageSpec::new("app", "1"));
+    let layer = image.child(AMD64).layers[0].0.clone();
+    let held = lab.simulator.inject(Fault::new(FaultAction::Hang).on(RouteClass::BlobHead));
+    let path = lab.blob("app", &layer);
+    let heads = futures_util::future::join_all((0..5).map(|_| lab.head(&path)));
+    tokio::select! {
+        _ = heads => panic!("they hang"),
+        () = lab.until("all five came", |it| it.request_counts().waiting == 5) => {}
+    }
+    let counts = lab.simulator.request_counts();
+    assert_eq!((counts.most_connections, counts.of(RouteClass::BlobHead), counts.total()), (5, 5, 5));
+    assert_eq!(counts.by_user["robot$proxy+warmer"][&RouteClass::BlobHead], 5);
+    held.clear();
+    lab.until("their client left", |it| it.request_counts().connections == 0).await;
+    lab.drain("app", &layer).await;
+    let counts = lab.simulator.request_counts();
+    assert_eq!((counts.waiting, counts.most_waiting, counts.of(RouteClass::BlobGet)), (0, 5, 1));
+    lab.simulator.clear_requests();
+    assert_eq!((lab.simulator.request_counts().total(), lab.simulator.request_counts().most_waiting), (0, 0));
 }
 
 #[tokio::test]

@@ -14,4 +14,7 @@ mod process;
 mod proxying;
 mod replication;
 mod sequences;
+mod shapes;
+mod storage;
 mod tags;
+mod versions;
