@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harbor_warmer_protocol::HarborName;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::config::Concurrency;
 use crate::metrics::Metrics;
