@@ -21,6 +21,9 @@ pub struct Timers {
     pub manifest_looks: u32,
     /// `maxManifestListWait`: looks at an index's children before it is recorded with those that exist (400 s).
     pub index_looks: u32,
+    /// `REGISTRY_HTTP_CLIENT_TIMEOUT`, of core's client for upstreams: 30 min for a whole body. What takes longer is cut,
+    /// and never cached (#22393); sites with large layers or slow lines raise it.
+    pub upstream_timeout: Duration,
     /// `manifestListCacheInterval`: how long Redis answers for an index that was read once.
     pub index_in_redis: Duration,
     /// `ensureTagInterval` in `src/server/middleware/repoproxy/proxy.go`: the pause before each try to record a tag.
@@ -42,6 +45,7 @@ impl Default for Timers {
             dependency_interval: Duration::from_secs(20),
             manifest_looks: 10,
             index_looks: 20,
+            upstream_timeout: Duration::from_secs(30 * 60),
             index_in_redis: Duration::from_secs(7 * 24 * 3600),
             tag_interval: Duration::from_secs(10),
             tag_tries: 60,

@@ -27,6 +27,7 @@ pub use fault::{UpstreamEffect, UpstreamFault, UpstreamRequest};
 pub use layout::LayoutError;
 pub(crate) use reader::BlobReader;
 use reader::Source;
+pub(crate) use reader::StreamLimits;
 pub(crate) use remote::Remote;
 
 /// The upstream of a simulator. Clones are handles to the same registry.
@@ -297,13 +298,13 @@ impl Upstream {
         Ok(manifest)
     }
 
-    /// Opens a stream of a blob; `speed_cap` is the project's `proxy_speed_kb` in bytes a second.
+    /// Opens a stream of a blob.
     pub(crate) async fn open_blob(
         &self,
         request: UpstreamRequest,
         repository: &str,
         digest: &Digest,
-        speed_cap: Option<u64>,
+        limits: StreamLimits,
     ) -> Result<BlobReader, UpstreamError> {
         {
             let stats = &mut self.registry().stats;
@@ -320,12 +321,12 @@ impl Upstream {
         if let Some(remote) = &self.shared.remote {
             let (size, response) = remote.open_blob(repository, digest).await?;
             let source = Source::Remote { digest: digest.clone(), response };
-            return Ok(BlobReader::new(self.clone(), request, source, size, speed_cap, effect));
+            return Ok(BlobReader::new(self.clone(), request, source, size, limits, effect));
         }
         let held = self.registry().repositories.get(repository).and_then(|known| known.blobs.get(&**digest)).cloned();
         let content = held.ok_or_else(|| UpstreamError::not_found("BLOB_UNKNOWN", "blob unknown to registry"))?;
         let size = content.size();
-        Ok(BlobReader::new(self.clone(), request, Source::Held(content), size, speed_cap, effect))
+        Ok(BlobReader::new(self.clone(), request, Source::Held(content), size, limits, effect))
     }
 
     /// The tags of a repository, sorted.

@@ -14,7 +14,7 @@ use crate::harbor::error::HarborError;
 use crate::harbor::{ArtifactInfo, Harbor, Reference, index_cache, manifest_cache, pattern};
 use crate::manifest::{self, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::ProjectSpec;
-use crate::upstream::{BlobReader, UpstreamError, UpstreamManifest, UpstreamRequest};
+use crate::upstream::{BlobReader, StreamLimits, UpstreamError, UpstreamManifest, UpstreamRequest};
 use crate::version::HarborVersion;
 
 /// What becomes of a request for a manifest.
@@ -316,9 +316,9 @@ impl Harbor {
             Failure::Final(error) => error,
             Failure::FallBack => HarborError::internal(),
         })?;
-        let cap = speed_cap(&spec);
+        let limits = self.stream_limits(&spec);
         let upstream_repository = info.upstream_repository();
-        let opened = self.upstream.open_blob(UpstreamRequest::ClientStream, upstream_repository, digest, cap).await;
+        let opened = self.upstream.open_blob(UpstreamRequest::ClientStream, upstream_repository, digest, limits).await;
         let reader = opened.map_err(|error| HarborError::of_blob(&error))?;
         // From here on the copy goes on by itself, whatever becomes of the client.
         let (harbor, own_core, info, digest) = (Arc::clone(self), Arc::clone(core), info.clone(), digest.clone());
@@ -338,8 +338,9 @@ impl Harbor {
         info: &ArtifactInfo,
         digest: &Digest,
     ) -> Result<(), String> {
-        let cap = speed_cap(&self.project(&info.project));
-        let opened = self.upstream.open_blob(UpstreamRequest::CacheCopy, info.upstream_repository(), digest, cap).await;
+        let limits = self.stream_limits(&self.project(&info.project));
+        let opened =
+            self.upstream.open_blob(UpstreamRequest::CacheCopy, info.upstream_repository(), digest, limits).await;
         let reader = opened.map_err(|error| error.to_string())?;
         let Some(_in_flight) = core.enter_flight(format!("{}:{digest}", info.repository)) else { return Ok(()) };
         if self.store.read(|tables| tables.read_only) {
@@ -407,6 +408,11 @@ impl Harbor {
         spec.proxy && !self.store.read(|tables| tables.endpoint_unhealthy)
     }
 
+    fn stream_limits(&self, spec: &ProjectSpec) -> StreamLimits {
+        let bytes_per_second = spec.speed_kb.map(|kilobytes| kilobytes * 1024);
+        StreamLimits { bytes_per_second, timeout: self.timers.upstream_timeout }
+    }
+
     fn upstream_permit(
         &self,
         core: &Arc<Core>,
@@ -446,11 +452,6 @@ fn library_redirect(spec: &ProjectSpec, info: &ArtifactInfo, kind: &str) -> Opti
     let name = info.upstream_repository();
     (spec.docker_hub && !name.contains('/'))
         .then(|| format!("/v2/{}/library/{name}/{kind}/{}", info.project, info.reference.as_str()))
-}
-
-/// `proxy_speed_kb` in bytes a second.
-fn speed_cap(spec: &ProjectSpec) -> Option<u64> {
-    spec.speed_kb.map(|kilobytes| kilobytes * 1024)
 }
 
 /// docker/distribution serves OCI manifests only to those who name their type; `*/*` is not enough.

@@ -26,9 +26,20 @@ pub(crate) struct BlobReader {
     size: u64,
     sent: u64,
     speed_cap: Option<u64>,
+    /// When Harbor's client gives up on the whole body.
+    deadline: Instant,
     effect: Option<UpstreamEffect>,
     /// When the bytes that were sent so far were due, at the rate that held for each.
     paid_until: Option<Instant>,
+}
+
+/// What Harbor's own settings allow a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    /// The project's `proxy_speed_kb`, in bytes a second.
+    pub(crate) bytes_per_second: Option<u64>,
+    /// For the whole body, in Harbor time.
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -43,10 +54,12 @@ impl BlobReader {
         request: UpstreamRequest,
         source: Source,
         size: u64,
-        speed_cap: Option<u64>,
+        limits: StreamLimits,
         effect: Option<UpstreamEffect>,
     ) -> Self {
-        Self { upstream, request, source, size, sent: 0, speed_cap, effect, paid_until: None }
+        let deadline = Instant::now() + upstream.shared.clock.real(limits.timeout);
+        let speed_cap = limits.bytes_per_second;
+        Self { upstream, request, source, size, sent: 0, speed_cap, deadline, effect, paid_until: None }
     }
 
     /// The length that the upstream announced.
@@ -144,7 +157,7 @@ impl BlobReader {
         if let Some(UpstreamEffect::TruncateAfter(kept)) = self.effect {
             left = left.min(kept.saturating_sub(self.sent));
         }
-        if self.upstream.registry().down {
+        if self.upstream.registry().down || (left > 0 && Instant::now() >= self.deadline) {
             return Err(UpstreamError::Unreachable);
         }
         Ok(left.min(most))

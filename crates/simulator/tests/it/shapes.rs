@@ -1,10 +1,12 @@
 //! What registries really hold: layers of any size, indexes that are incomplete or odd, upstreams without digests.
 
-use harbor_warmer_simulator::{ImageSpec, Oddity, PushedImage};
+use std::time::Duration;
+
+use harbor_warmer_simulator::{ImageSpec, Oddity, PushedImage, Timers};
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::client::{AMD64, ARM64, Lab, SOON, assert_took, json};
+use crate::client::{AMD64, ARM64, Lab, SOON, assert_took, builder, json};
 
 const TEN_GIGABYTES: u64 = 10_000_000_000;
 
@@ -34,8 +36,8 @@ async fn a_copy_under_way_follows_the_rate_and_is_cut_when_the_upstream_goes_dow
     let lab = Lab::start().await;
     let image = lab.simulator.upstream().push(ImageSpec::new("model", "1").declared_layers([TEN_GIGABYTES]));
     let layer = image.child(AMD64).layers[1].0.clone();
-    // It would take a century.
-    lab.simulator.upstream().rate(Some(3));
+    // It would take an hour at least.
+    lab.simulator.upstream().rate(Some(1 << 20));
     lab.touch("model", &layer).await;
     lab.until("the copy runs", |it| it.upstream_stats().copy_streams == 1).await;
     lab.simulator.upstream().rate(Some(1 << 30));
@@ -43,7 +45,7 @@ async fn a_copy_under_way_follows_the_rate_and_is_cut_when_the_upstream_goes_dow
 
     let other = lab.simulator.upstream().push(ImageSpec::new("model", "2").declared_layers([TEN_GIGABYTES]));
     let layer = other.child(AMD64).layers[1].0.clone();
-    lab.simulator.upstream().rate(Some(3));
+    lab.simulator.upstream().rate(Some(1 << 20));
     lab.touch("model", &layer).await;
     lab.until("the copy runs", |it| it.upstream_stats().copy_streams == 2).await;
     lab.simulator.upstream().set_down(true);
@@ -51,6 +53,22 @@ async fn a_copy_under_way_follows_the_rate_and_is_cut_when_the_upstream_goes_dow
     lab.simulator.upstream().rate(None);
     lab.touch("model", &layer).await;
     lab.until_local(&other, [&*layer]).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_takes_longer_than_harbors_client_waits_is_cut_and_not_stored() {
+    let timers = Timers { upstream_timeout: Duration::from_secs(100), ..Timers::default() };
+    let lab = Lab::with(builder().timers(timers)).await;
+    let image = lab.simulator.upstream().push(ImageSpec::new("model", "1").declared_layers([2_000_000_000]));
+    let layer = image.child(AMD64).layers[1].0.clone();
+    // 200 s at first, half of which the client waits.
+    lab.simulator.upstream().rate(Some(10_000_000));
+    lab.touch("model", &layer).await;
+    lab.pass(lab.simulator.now(), 250).await;
+    assert!(!lab.simulator.blob_is_local("proxy", "model", &layer));
+    lab.simulator.upstream().rate(Some(100_000_000));
+    lab.touch("model", &layer).await;
+    lab.until_local(&image, [&*layer]).await;
 }
 
 #[tokio::test]
