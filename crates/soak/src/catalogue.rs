@@ -13,6 +13,9 @@ pub const RESOLVING: &str = "hub-resolve";
 /// The project with the defaults: what is wanted and no more, so that Harbor records a tag after 400 s.
 pub const PLAIN: &str = "mirror";
 
+/// The project of the second Harbor: another site's, behind a slow line. It hangs for hours of every day.
+pub const ASIDE: &str = "aside";
+
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
 
@@ -28,6 +31,9 @@ const BASES: [(&str, u64); 6] = [
 
 /// A layer that takes longer than Harbor's 200 s when the upstream is slow.
 const LARGE_LAYER: u64 = 64 << 20;
+
+/// The largest layer of all: at the second Harbor's line it takes most of three hours.
+pub const GIANT_LAYER: u64 = 10_000_000_000;
 
 /// A repository and how it is used.
 #[derive(Clone, Debug)]
@@ -94,6 +100,25 @@ impl Repository {
         }
         let base = BASES.choose(random).copied().filter(|_| random.random_bool(0.8));
         Self { project, name: format!("team-{}/app-{number}", number % 7), shape, naming, base }
+    }
+
+    /// Draws one of the second Harbor's.
+    pub fn draw_aside(number: usize, random: &mut impl Rng) -> Self {
+        let shape = *[Shape::TwoPlatforms, Shape::Docker].choose(random).expect("there are some");
+        let name = format!("aside/app-{number}");
+        Self { project: ASIDE, name, shape, naming: Naming::Version, base: Some(("debian", 6 << 20)) }
+    }
+
+    /// The one of the largest layer.
+    pub fn giant() -> Self {
+        let name = "aside/giant".to_owned();
+        Self { project: ASIDE, name, shape: Shape::Single, naming: Naming::Version, base: None }
+    }
+
+    /// Its release.
+    pub fn giant_release(&self, repository: usize) -> Release {
+        let spec = ImageSpec::new(&self.name, "1.0").platforms([AMD64]).single_manifest();
+        Release { repository, version: "1.0".to_owned(), spec: spec.declared_layers([GIANT_LAYER]) }
     }
 
     /// The platforms of its images.

@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use harbor_warmer_simulator::{Digest, PushedImage, Simulator};
+use harbor_warmer_simulator::{Digest, PushedImage};
 
-use crate::catalogue::{COMPLETED, Repository};
+use crate::catalogue::{ASIDE, COMPLETED, Repository};
 use crate::script::{Admission, CLUSTERS, Written};
+use crate::site::Harbors;
 
 /// How long after its last admission an image is owed.
 pub const OWED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -35,8 +36,10 @@ pub struct Ledger {
     references: BTreeMap<Reference, Asked>,
     tags_first_asked: HashMap<(usize, String), Duration>,
     held: HashMap<BlobPlace, u64>,
-    /// Bytes that a warmer without a fault would have fetched so far.
+    /// Bytes that a warmer without a fault would have had the first Harbor fetch so far.
     pub needed_bytes: u64,
+    /// The same of the second Harbor, whose largest layer would hide all the rest.
+    pub needed_aside: u64,
     /// Of these, bytes that Harbor had before and was right to drop.
     pub needed_again_bytes: u64,
     dropped: BTreeSet<BlobPlace>,
@@ -122,7 +125,7 @@ impl Ledger {
             for (digest, size) in child.blobs() {
                 let place = (published.project, repository.clone(), digest);
                 if self.held.insert(place.clone(), size).is_none() {
-                    self.needed_bytes += size;
+                    *if published.project == ASIDE { &mut self.needed_aside } else { &mut self.needed_bytes } += size;
                     if self.dropped.remove(&place) {
                         self.needed_again_bytes += size;
                     }
@@ -132,7 +135,7 @@ impl Ledger {
     }
 
     /// Harbor has collected its garbage.
-    pub fn collected(&mut self, harbor: &Simulator, now: Duration) {
+    pub fn collected(&mut self, harbors: &Harbors, now: Duration) {
         let owed: BTreeSet<BlobPlace> = self
             .owed(now)
             .iter()
@@ -146,7 +149,8 @@ impl Ledger {
                     .collect::<Vec<_>>()
             })
             .collect();
-        let is_gone = |(project, repository, digest): &BlobPlace| !harbor.blob_is_local(project, repository, digest);
+        let is_gone =
+            |(project, repository, digest): &BlobPlace| !harbors.of(project).blob_is_local(project, repository, digest);
         let gone: Vec<BlobPlace> = self.held.keys().filter(|place| is_gone(place)).cloned().collect();
         for place in gone {
             if owed.contains(&place) {

@@ -24,6 +24,9 @@ struct Arguments {
     /// What everything is drawn from
     #[arg(long, env = "SOAK_SEED", default_value_t = 1)]
     seed: u64,
+    /// Adds the image with a layer of 10 GB at the second Harbor
+    #[arg(long)]
+    giant: bool,
 }
 
 /// The simulated moment in front of each line of the log.
@@ -43,10 +46,10 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let Arguments { days, images, seed } = Arguments::parse();
+    let Arguments { days, images, seed, giant } = Arguments::parse();
     println!("{days} days, {images} images, seed {seed}");
     let started = Instant::now();
-    let outcome = run(Scale { days, images, seed }, move |line| {
+    let outcome = run(Scale { days, images, seed, giant }, move |line| {
         println!("{:5.0} s  {line}", started.elapsed().as_secs_f64());
     })?;
     println!("\n{outcome}took {:.0} s", started.elapsed().as_secs_f64());

@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use harbor_warmer_core::view::{ImageSummary, Phase};
-use harbor_warmer_simulator::{Simulator, UpstreamStats};
+use harbor_warmer_simulator::UpstreamStats;
 
 use crate::ledger::{Ledger, Owed, Published};
+use crate::site::Harbors;
 
 /// The most upstream bytes for each byte that is needed.
 pub const MOST_BYTES: f64 = 1.05;
@@ -58,14 +59,14 @@ enum Unrecordable {
 
 impl Outcome {
     /// Judges.
-    pub fn judge(ledger: &Ledger, harbor: &Simulator, said: &[ImageSummary], counts: &Counts, now: Duration) -> Self {
+    pub fn judge(ledger: &Ledger, harbors: &Harbors, said: &[ImageSummary], counts: &Counts, now: Duration) -> Self {
         let mut outcome = Self::default();
         let owed = ledger.owed(now);
         let (mut warm, mut tagged, mut tags) = (0, 0, 0);
         let mut unrecordable: BTreeMap<Unrecordable, usize> = BTreeMap::new();
         for one in &owed {
             let name = name_of(one);
-            let missing = missing_from(harbor, one);
+            let missing = missing_from(harbors, one);
             if missing.is_empty() {
                 warm += 1;
             } else {
@@ -73,9 +74,9 @@ impl Outcome {
             }
             let Some((tag, first_asked)) = &one.tag else { continue };
             tags += 1;
-            if is_tagged(harbor, one, tag) {
+            if is_tagged(harbors, one, tag) {
                 tagged += 1;
-            } else if let Some(why) = unrecordable_because(harbor, one, *first_asked, &counts.restarts, now) {
+            } else if let Some(why) = unrecordable_because(harbors, one, *first_asked, &counts.restarts, now) {
                 *unrecordable.entry(why).or_default() += 1;
             } else {
                 outcome.failures.push(format!("{name} is not tagged"));
@@ -86,15 +87,21 @@ impl Outcome {
             let root = image.root.map(|root| root.to_string()).unwrap_or_default();
             outcome.failures.push(format!("{} ({root}) is a dead letter: {reason}", image.place));
         }
-        outcome.disprove(&owed, harbor, said);
-        let stats = harbor.upstream_stats();
-        let needed = ledger.needed_bytes;
-        let ratio = ratio(stats.bytes(), needed);
-        if ratio > MOST_BYTES {
-            outcome.failures.push(format!("{ratio:.4} upstream bytes for each that is needed"));
+        outcome.disprove(&owed, harbors, said);
+        let (stats, aside) = (harbors.main.upstream_stats(), harbors.aside.upstream_stats());
+        let ratio_aside = ratio(aside.bytes(), ledger.needed_aside);
+        let ratio = ratio(stats.bytes(), ledger.needed_bytes);
+        for (harbor, ratio) in [("first", ratio), ("second", ratio_aside)] {
+            if ratio > MOST_BYTES {
+                let seen = format!("{ratio:.4} upstream bytes of the {harbor} Harbor for each that is needed");
+                outcome.failures.push(seen);
+            }
         }
         outcome.tell(owed.len(), warm, tags, tagged, &unrecordable, counts);
         outcome.tell_bytes(ledger, &stats, ratio);
+        let needed = megabytes(ledger.needed_aside);
+        let seen = format!("{} of {needed} needed, {ratio_aside:.4}", megabytes(aside.bytes()));
+        outcome.rows.push(("bytes from the second Harbor's upstream", seen));
         outcome
     }
 
@@ -104,7 +111,7 @@ impl Outcome {
     }
 
     /// What the warmer says of an owed image has to be so.
-    fn disprove(&mut self, owed: &[Owed], harbor: &Simulator, said: &[ImageSummary]) {
+    fn disprove(&mut self, owed: &[Owed], harbors: &Harbors, said: &[ImageSummary]) {
         for one in owed {
             let Published { project, image } = &one.published;
             let claim = said.iter().find(|said| {
@@ -120,7 +127,7 @@ impl Outcome {
                     self.failures.push(format!("the warmer does not know {}; it knows {known}", name_of(one)));
                 }
                 Some(said) if said.phase >= Phase::Warm && said.phase != Phase::Failed => {
-                    if !missing_from(harbor, one).is_empty() {
+                    if !missing_from(harbors, one).is_empty() {
                         self.failures.push(format!("the warmer says that {} is {:?}", name_of(one), said.phase));
                     }
                 }
@@ -187,9 +194,9 @@ impl fmt::Display for Outcome {
 }
 
 /// So many of the owed images are there.
-pub fn warm_now(ledger: &Ledger, harbor: &Simulator, now: Duration) -> (usize, usize) {
+pub fn warm_now(ledger: &Ledger, harbors: &Harbors, now: Duration) -> (usize, usize) {
     let owed = ledger.owed(now);
-    (owed.iter().filter(|one| missing_from(harbor, one).is_empty()).count(), owed.len())
+    (owed.iter().filter(|one| missing_from(harbors, one).is_empty()).count(), owed.len())
 }
 
 /// One number by another.
@@ -220,8 +227,9 @@ fn name_of(one: &Owed) -> String {
     }
 }
 
-fn missing_from(harbor: &Simulator, one: &Owed) -> Vec<String> {
+fn missing_from(harbors: &Harbors, one: &Owed) -> Vec<String> {
     let Published { project, image } = &one.published;
+    let harbor = harbors.of(project);
     let mut missing = Vec::new();
     for child in one.published.required(&one.platforms) {
         if !harbor.artifact_recorded(project, &image.repository, &child.digest) {
@@ -238,15 +246,16 @@ fn missing_from(harbor: &Simulator, one: &Owed) -> Vec<String> {
     missing
 }
 
-fn is_tagged(harbor: &Simulator, one: &Owed, tag: &str) -> bool {
+fn is_tagged(harbors: &Harbors, one: &Owed, tag: &str) -> bool {
     let Published { project, image } = &one.published;
+    let harbor = harbors.of(project);
     let Some(recorded) = harbor.tag(project, &image.repository, tag) else { return false };
     let children = harbor.recorded_index_children(project, &image.repository, &recorded).unwrap_or_default();
     recorded == image.digest || one.published.required(&one.platforms).iter().all(|it| children.contains(&it.digest))
 }
 
 fn unrecordable_because(
-    harbor: &Simulator,
+    harbors: &Harbors,
     one: &Owed,
     first_asked: Duration,
     restarts: &[Duration],
@@ -254,7 +263,7 @@ fn unrecordable_because(
 ) -> Option<Unrecordable> {
     let Published { project, image } = &one.published;
     let key = format!("cache:manifestlist:{project}/{}:{}", image.repository, image.digest);
-    let expires = harbor.redis_key_expires(&key).filter(|expires| *expires > now)?;
+    let expires = harbors.of(project).redis_key_expires(&key).filter(|expires| *expires > now)?;
     let opened = expires.saturating_sub(INDEX_REMEMBERED);
     if restarts.iter().any(|at| (opened..opened + RESTART_LOSES_TAG_FOR).contains(at)) {
         return Some(Unrecordable::Restarted);

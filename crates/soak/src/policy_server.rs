@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::ledger::{Published, cluster_name};
 use crate::script::{Admission, Written};
-use crate::site::{HARBOR, PASSWORD};
+use crate::site::{Harbors, PASSWORD};
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                         application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -41,7 +41,7 @@ pub async fn admit(
 ) -> anyhow::Result<Admitted> {
     let root: Digest = published.image.digest.parse()?;
     let image = HarborImage {
-        harbor: HARBOR.parse()?,
+        harbor: Harbors::name_of(published.project).parse()?,
         project: published.project.parse()?,
         repository: published.image.repository.parse()?,
     };

@@ -8,7 +8,7 @@ use harbor_warmer_core::view::{ImageList, ImageSummary};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::catalogue::{COMPLETED, PLAIN};
+use crate::catalogue::{ASIDE, COMPLETED, PLAIN};
 use crate::ledger::Ledger;
 use crate::outcome::{Counts, Outcome, megabytes, ratio, warm_now};
 use crate::policy_server::{self, Admitted};
@@ -59,7 +59,7 @@ async fn play(scale: Scale, time: Time, told: impl Fn(String) + Send + Sync) -> 
     play.take_admitted()?;
     play.counts.failed_requests = play.site.failed_requests();
     let said = play.said().await?;
-    let outcome = Outcome::judge(&play.ledger, &play.site.harbor, &said, &play.counts, play.script.end);
+    let outcome = Outcome::judge(&play.ledger, &play.site.harbors, &said, &play.counts, play.script.end);
     play.site.stop().await;
     Ok(outcome)
 }
@@ -71,11 +71,13 @@ impl Play {
         at: Duration,
         told: &(impl Fn(String) + Send + Sync),
     ) -> anyhow::Result<()> {
-        let harbor = &self.site.harbor;
+        let harbors = &self.site.harbors;
+        let harbor = &harbors.main;
         match event {
             Event::Publish(release) => {
                 let of = &self.script.releases[release];
                 let repository = &self.script.repositories[of.repository];
+                let harbor = harbors.of(repository.project);
                 let image = harbor.upstream().push(of.spec.clone());
                 if let Some(tag) = repository.moving_tag() {
                     harbor.upstream().move_tag(&image.repository, tag, &image.digest);
@@ -84,11 +86,11 @@ impl Play {
             }
             Event::Admit(admission) => self.admit(admission, at),
             Event::Night => {
-                for project in [COMPLETED, PLAIN] {
-                    self.counts.retired += harbor.run_retention(project);
+                for project in [COMPLETED, PLAIN, ASIDE] {
+                    self.counts.retired += harbors.of(project).run_retention(project);
                 }
-                self.counts.collected += harbor.collect_garbage(false);
-                self.ledger.collected(harbor, at);
+                self.counts.collected += harbor.collect_garbage(false) + harbors.aside.collect_garbage(false);
+                self.ledger.collected(harbors, at);
             }
             Event::Restart => {
                 harbor.restart().await;
@@ -96,11 +98,12 @@ impl Play {
             }
             Event::UpstreamDown(down) => harbor.upstream().set_down(down),
             Event::HarborDown(down) => self.site.set_harbor_down(down),
+            Event::AsideHangs(hung) => self.site.set_aside_hung(hung),
             Event::UpstreamRate(rate) => harbor.upstream().rate(Some(rate)),
             Event::Midnight(day) => {
                 self.take_admitted()?;
-                let harbor = &self.site.harbor;
-                let (warm, owed) = warm_now(&self.ledger, harbor, at);
+                let harbor = &self.site.harbors.main;
+                let (warm, owed) = warm_now(&self.ledger, &self.site.harbors, at);
                 let (seen, needed) = (harbor.upstream_stats().bytes(), self.ledger.needed_bytes);
                 told(format!(
                     "day {day}: {} admissions; {warm} of {owed} owed images are warm; {} from the upstream, {:.3} of \

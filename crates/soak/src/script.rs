@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng as _};
 
-use crate::catalogue::{Naming, PLAIN, Release, Repository, Shape};
+use crate::catalogue::{COMPLETED, Naming, Release, Repository, Shape};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -36,6 +36,8 @@ pub struct Scale {
     pub images: usize,
     /// Everything is drawn from it.
     pub seed: u64,
+    /// Whether the second Harbor's largest image, with a layer of 10 GB, is among the others.
+    pub giant: bool,
 }
 
 /// All that happens.
@@ -66,6 +68,8 @@ pub enum Event {
     UpstreamDown(bool),
     /// A gateway answers 503 for Harbor from now on, or Harbor is back.
     HarborDown(bool),
+    /// The second Harbor takes requests and answers none from now on, or answers again.
+    AsideHangs(bool),
     /// The upstream gives each stream so many bytes a second from now on.
     UpstreamRate(u64),
     /// A day is over.
@@ -99,6 +103,12 @@ pub enum Written {
 /// Bytes a second and stream on an ordinary day.
 pub const USUAL_RATE: u64 = 4_000_000;
 
+/// The line of the second Harbor, always.
+pub const ASIDE_RATE: u64 = 1_000_000;
+
+/// What makes the second Harbor's draws others than the first's.
+const ASIDE_STREAM: u64 = 0xa51d_e000;
+
 /// The same when the upstream is slow: a little faster than what the warmer takes for broken.
 const SLOW_RATE: u64 = 270_000;
 
@@ -130,6 +140,7 @@ impl Script {
             }
         }
         script.disturb(scale.days, open, &mut random);
+        script.draw_aside(scale, open);
         // Stable: what was drawn first happens first.
         script.events.sort_by_key(|(at, _)| *at);
         script
@@ -208,7 +219,7 @@ impl Script {
     /// Without index completion every cluster wants every platform: Harbor records an index once, and a platform that
     /// is wanted later never gets into it.
     fn platforms(&self, repository: usize, cluster: usize) -> &'static str {
-        if self.repositories[repository].project == PLAIN { "linux/amd64,linux/arm64" } else { CLUSTERS[cluster].1 }
+        if self.repositories[repository].project != COMPLETED { "linux/amd64,linux/arm64" } else { CLUSTERS[cluster].1 }
     }
 
     fn draw_cluster(&self, release: usize, random: &mut impl Rng) -> usize {
@@ -220,6 +231,42 @@ impl Script {
                 return cluster;
             }
         }
+    }
+
+    /// The second Harbor's images, from a stream of their own: beside them everything else stays as it was drawn. It
+    /// hangs for five hours of every day, in the midst of which some of them are admitted.
+    fn draw_aside(&mut self, scale: Scale, open: Duration) {
+        let mut random = StdRng::seed_from_u64(scale.seed ^ ASIDE_STREAM);
+        for number in 0..(scale.images / 10).max(2) {
+            let repository = Repository::draw_aside(number, &mut random);
+            let release = repository.release(self.repositories.len(), 0, &mut random);
+            let day = DAY * random.random_range(0..scale.days);
+            let at = day + random.random_range(4 * HOUR..12 * HOUR);
+            self.publish_aside(repository, release, at, open, &mut random);
+        }
+        if scale.giant {
+            let repository = Repository::giant();
+            let release = repository.giant_release(self.repositories.len());
+            // It is under way when Harbor begins to hang.
+            self.publish_aside(repository, release, 5 * HOUR, open, &mut random);
+        }
+        for day in 0..scale.days {
+            self.events.push((DAY * day + 6 * HOUR, Event::AsideHangs(true)));
+            self.events.push((DAY * day + 11 * HOUR, Event::AsideHangs(false)));
+        }
+    }
+
+    fn publish_aside(
+        &mut self,
+        repository: Repository,
+        release: Release,
+        at: Duration,
+        open: Duration,
+        random: &mut impl Rng,
+    ) {
+        self.repositories.push(repository);
+        self.releases.push(release);
+        self.use_release(self.releases.len() - 1, at, None, DAY, open, random);
     }
 
     fn disturb(&mut self, days: u32, open: Duration, random: &mut impl Rng) {
@@ -260,7 +307,7 @@ impl Script {
 mod tests {
     use super::*;
 
-    const FORTNIGHT: Scale = Scale { days: 14, images: 500, seed: 1 };
+    const FORTNIGHT: Scale = Scale { days: 14, images: 500, seed: 1, giant: true };
 
     #[test]
     fn the_same_seed_draws_the_same_script() {

@@ -1,23 +1,27 @@
-//! A simulated Harbor with a real warmer beside it, and everything that goes wrong between them.
+//! Two simulated Harbors with a real warmer beside them, and everything that goes wrong between them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use harbor_warmer::Service;
 use harbor_warmer::config::document;
 use harbor_warmer_simulator::{
-    Fault, FaultAction, FaultHandle, ProjectSpec, Right, RobotSpec, RouteClass, Simulator, UpstreamEffect,
+    Fault, FaultAction, FaultHandle, ProjectSpec, Right, RobotSpec, RouteClass, Simulator, Timers, UpstreamEffect,
     UpstreamFault, UpstreamRequest,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{COMPLETED, PLAIN, RESOLVING};
-use crate::script::CLUSTERS;
+use crate::catalogue::{ASIDE, COMPLETED, PLAIN, RESOLVING};
+use crate::script::{ASIDE_RATE, CLUSTERS};
 use crate::time::Time;
 
 /// Harbor's name in the warmer's configuration.
 pub const HARBOR: &str = "main";
+
+/// The second Harbor's.
+pub const ASIDE_HARBOR: &str = "aside";
 
 /// Everybody's password.
 pub const PASSWORD: &str = "not-a-secret";
@@ -28,16 +32,37 @@ pub const FAILING: f64 = 0.05;
 /// Shorter than Harbor's own seven days, so that two weeks see the rule at work and what escapes it.
 const RETENTION_DAYS: u64 = 3;
 
+/// Both Harbors.
+pub struct Harbors {
+    /// The one with everything that goes wrong.
+    pub main: Simulator,
+    /// The one behind a slow line that hangs for hours.
+    pub aside: Simulator,
+}
+
+impl Harbors {
+    /// The one that has this project.
+    pub fn of(&self, project: &str) -> &Simulator {
+        if project == ASIDE { &self.aside } else { &self.main }
+    }
+
+    /// The name in the warmer's configuration of the one that has this project.
+    pub fn name_of(project: &str) -> &'static str {
+        if project == ASIDE { ASIDE_HARBOR } else { HARBOR }
+    }
+}
+
 /// Both sides.
 pub struct Site {
-    /// Harbor.
-    pub harbor: Simulator,
+    /// What the warmer warms.
+    pub harbors: Harbors,
     /// The warmer.
     pub service: Service,
     shutdown: CancellationToken,
     directory: TempDir,
     faults: Vec<FaultHandle>,
     down: Option<FaultHandle>,
+    hung: Option<FaultHandle>,
 }
 
 impl Site {
@@ -47,25 +72,31 @@ impl Site {
     /// One of them can't start.
     pub async fn start(seed: u64, time: &Time) -> anyhow::Result<Self> {
         let project = |name| ProjectSpec::proxy(name).retention_days(Some(RETENTION_DAYS));
-        let harbor = Simulator::builder()
+        let robot = || {
+            let rights = [Right::RepositoryPull, Right::ArtifactRead, Right::TagList];
+            RobotSpec::system("warmer", PASSWORD).rights(rights)
+        };
+        let main = Simulator::builder()
             .seed(seed)
             .project(project(COMPLETED))
             .project(project(RESOLVING))
             .project(project(PLAIN))
-            .robot(RobotSpec::system("warmer", PASSWORD).rights([
-                Right::RepositoryPull,
-                Right::ArtifactRead,
-                Right::TagList,
-            ]))
+            .robot(robot())
             .start()
             .await?;
-        let faults = fail_now_and_then(&harbor);
-        time.watch_harbor(harbor.traffic());
+        // Whoever has layers of 10 GB behind such a line has raised this.
+        let timers = Timers { upstream_timeout: Duration::from_secs(6 * 3_600), ..Timers::default() };
+        let aside = Simulator::builder().timers(timers).project(project(ASIDE)).robot(robot()).start().await?;
+        aside.upstream().rate(Some(ASIDE_RATE));
+        let faults = fail_now_and_then(&main);
+        time.watch_harbor(main.traffic());
+        time.watch_harbor(aside.traffic());
+        let harbors = Harbors { main, aside };
         let directory = tempfile::tempdir()?;
         let shutdown = CancellationToken::new();
-        let service = start_warmer(&harbor.url(), directory.path(), shutdown.clone()).await?;
+        let service = start_warmer(&harbors, directory.path(), shutdown.clone()).await?;
         time.watch_queue(service.store.clone());
-        Ok(Self { harbor, service, shutdown, directory, faults, down: None })
+        Ok(Self { harbors, service, shutdown, directory, faults, down: None, hung: None })
     }
 
     /// Requests to Harbor that failed on purpose.
@@ -78,14 +109,23 @@ impl Site {
         if let Some(before) = self.down.take() {
             before.clear();
         }
-        self.down = down.then(|| self.harbor.inject(Fault::new(FaultAction::Respond(503))));
+        self.down = down.then(|| self.harbors.main.inject(Fault::new(FaultAction::Respond(503))));
+    }
+
+    /// The second Harbor takes requests and answers none, or answers again.
+    pub fn set_aside_hung(&mut self, hung: bool) {
+        if let Some(before) = self.hung.take() {
+            before.clear();
+        }
+        self.hung = hung.then(|| self.harbors.aside.inject(Fault::new(FaultAction::Hang)));
     }
 
     /// Ends both.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.service.stopped().await;
-        self.harbor.shutdown().await;
+        self.harbors.main.shutdown().await;
+        self.harbors.aside.shutdown().await;
         drop(self.directory);
     }
 }
@@ -117,7 +157,7 @@ fn fail_now_and_then(harbor: &Simulator) -> Vec<FaultHandle> {
     actions.map(inject).into()
 }
 
-async fn start_warmer(url: &str, directory: &Path, shutdown: CancellationToken) -> anyhow::Result<Service> {
+async fn start_warmer(harbors: &Harbors, directory: &Path, shutdown: CancellationToken) -> anyhow::Result<Service> {
     std::fs::write(directory.join("password"), PASSWORD)?;
     let clusters = CLUSTERS.map(|(name, _)| format!("{{cluster: {name}, passwordFile: password}}")).join(", ");
     let text = format!(
@@ -128,16 +168,23 @@ admin: {{listen: "127.0.0.1:0"}}
 queue: {{forgetAfter: 8d}}
 harbors:
   {HARBOR}:
-    url: {url}
+    url: {main}
     credentials: {{username: "robot$warmer", passwordFile: password}}
     projects:
       {COMPLETED}: {{completeIndex: true, resolveThrough: {RESOLVING}, keepWarmEvery: 36h}}
       {RESOLVING}: {{}}
       {PLAIN}: {{keepWarmEvery: 36h}}
+  {ASIDE_HARBOR}:
+    url: {aside}
+    credentials: {{username: "robot$warmer", passwordFile: password}}
+    projects:
+      {ASIDE}: {{keepWarmEvery: 36h}}
 rules:
   - {{prefix: docker.io/, harbor: {HARBOR}, project: {COMPLETED}}}
 "#,
         directory = directory.display(),
+        main = harbors.main.url(),
+        aside = harbors.aside.url(),
     );
     let config = document::parse(&text, directory)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes:#?}"))

@@ -42,7 +42,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Watched {
-    traffic: Option<Traffic>,
+    traffic: Vec<Traffic>,
     queue: Option<Store>,
     bytes: u64,
     quiet_looks: u32,
@@ -84,7 +84,7 @@ impl Time {
 
     /// Time stands still while bytes go to or from this Harbor.
     pub fn watch_harbor(&self, traffic: Traffic) {
-        self.watched().traffic = Some(traffic);
+        self.watched().traffic.push(traffic);
     }
 
     /// Time stands still while this queue is being written.
@@ -96,7 +96,7 @@ impl Time {
     /// unless all has been quiet for long enough.
     fn before_idle(&self) {
         let mut watched = self.watched();
-        let bytes = watched.traffic.as_ref().map_or(0, Traffic::bytes);
+        let bytes = watched.traffic.iter().map(Traffic::bytes).sum();
         let writing = watched.queue.as_ref().is_some_and(|queue| queue.changes_under_way() > 0);
         if writing || bytes != watched.bytes {
             watched.bytes = bytes;
