@@ -18,7 +18,8 @@ fn a_layer_of_ten_gigabytes_on_a_slow_line_is_warm_too() {
 fn play(giant: bool) {
     let seed = std::env::var("SOAK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("seed {seed} (SOAK_SEED sets it)");
-    let outcome = run(Scale { days: 1, images: 40, seed, giant }, |line| println!("{line}")).unwrap();
+    let outcome = run(Scale { days: 1, images: 40, seed, giant }, |line| println!("{line}"))
+        .expect("both sides start, and every hand-off is answered");
     println!("{outcome}");
     assert!(outcome.is_good());
 }
