@@ -14,12 +14,12 @@ use harbor_warmer_protocol::{
     Digest, HandOff, HarborImage, ImageState, Lookup, NameTooLong, Platforms, REPOSITORY_MAX_CHARACTERS, Receipt,
     ReceiptError, RegistryRequest, Subject, Tag, TagOrDigest,
 };
+use harbor_warmer_workload::{Decision, LookupAt, PolicySettings};
 use kubewarden_policy_sdk::host_capabilities::oci::OciManifestResponse;
 use oci_spec::image::{ImageIndex, ImageManifest};
 
 use crate::host_error::HostError;
-use crate::plan::{Decision, Plan};
-use crate::settings::{LookupAt, Settings};
+use crate::plan::Plan;
 
 /// A host call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,12 @@ pub(crate) enum Answer {
     Manifest(OciManifestResponse),
 }
 
-/// At some 10 ms for a call to a warmer that answers at once, 200 take the 2 s that an evaluation has.
-const CALLS_MAX: usize = 200;
-/// Announcements come first and leave half of the calls to look-ups. More images than this have no place in one
-/// request's time.
-pub(crate) const ANNOUNCED_MAX: usize = 100;
+/// A policy server counts the 2 s of an evaluation in ticks of a second, so that they may be 1 s. At 10 ms for a call, and
+/// a busy policy server needs no less, 80 take 0.8 s of it.
+const CALLS_MAX: usize = 80;
+/// Announcements come first, and may take all calls: without its look-up an image is warmed a moment later, without its
+/// announcement not at all.
+pub(crate) const ANNOUNCED_MAX: usize = CALLS_MAX;
 /// The children of an index that one platform's node could run are one or a few (variants of arm).
 const CHILDREN_MAX: usize = 8;
 /// One refused connection may be a warmer that restarts; two are one that is down.
@@ -71,7 +72,7 @@ pub(crate) enum LookUp {
     NotAsked,
     /// One of more images than `maxImages`.
     BeyondLimit,
-    /// Not finished: the calls ran out, or none could succeed any more.
+    /// Not ended: its turn has not come, the calls ran out, or none could succeed any more.
     Unfinished,
     /// A call failed; the warmer resolves the image.
     Failed(HostError),
@@ -90,7 +91,7 @@ pub(crate) enum LookUp {
 /// The hand-overs of one request.
 #[derive(Debug)]
 pub(crate) struct Session<'p> {
-    settings: &'p Settings,
+    settings: &'p PolicySettings,
     handed: Vec<Option<Handed>>,
     steps: VecDeque<Step<'p>>,
     pending: Option<Step<'p>>,
@@ -124,7 +125,7 @@ enum AfterReceipt {
 }
 
 impl<'p> Session<'p> {
-    pub(crate) fn new(plan: &'p Plan, settings: &'p Settings, dry_run: bool) -> Self {
+    pub(crate) fn new(plan: &'p Plan, settings: &'p PolicySettings, dry_run: bool) -> Self {
         let mut steps = VecDeque::new();
         let mut hand_offs = 0;
         let mut enqueue = |image, hand_off| {
@@ -145,7 +146,7 @@ impl<'p> Session<'p> {
             .iter()
             .enumerate()
             .map(|(index, image)| match &image.decision {
-                Decision::HandOver(hand_off) => Some(enqueue(index, hand_off)),
+                Decision::HandOver { hand_off, .. } => Some(enqueue(index, hand_off)),
                 _ => None,
             })
             .collect();
@@ -183,6 +184,16 @@ impl<'p> Session<'p> {
             Action::ReadChild(_) => self.child_read(step, answer),
             Action::HandOverChild(_) => self.child_handed_over(step, answer),
         }
+    }
+
+    /// Whether the call that [`Session::next`] gave last is an announcement. They all come before the first look-up.
+    pub(crate) fn is_announcing(&self) -> bool {
+        self.pending.is_some_and(|step| matches!(step.action, Action::Announce { .. }))
+    }
+
+    /// What has come of each image so far.
+    pub(crate) fn handed(&self) -> &[Option<Handed>] {
+        &self.handed
     }
 
     /// What came of each image of the plan; `None` for those that weren't to be handed over.

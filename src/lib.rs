@@ -8,7 +8,6 @@
 //! Invariant: nothing that a workload's author, the warmer or Harbor does makes [`validate`] return an error or panic.
 //! Either would reject the request, or count as a failed evaluation.
 
-mod address;
 mod handoff;
 mod host;
 mod host_error;
@@ -19,6 +18,7 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
+use harbor_warmer_workload::{PolicySettings, sentences};
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::wapc_guest::{CallResult, register_function};
 use kubewarden_policy_sdk::{protocol_version_guest, validate_settings};
@@ -29,7 +29,7 @@ use crate::host_error::HostError;
 use crate::plan::Plan;
 use crate::report::{LogLine, Report};
 use crate::request::AdmissionRequest;
-use crate::settings::{RawSettings, Settings};
+use crate::settings::RawSettings;
 
 /// Registers the functions that a policy server calls.
 #[expect(unsafe_code, reason = "the waPC entry point is found by its name")]
@@ -41,7 +41,7 @@ pub extern "C" fn wapc_init() {
 }
 
 fn validate(payload: &[u8]) -> CallResult {
-    let report = evaluate(payload, host::call);
+    let report = evaluate(payload, host::call, host::log);
     report.log.iter().for_each(host::log);
     Ok(serde_json::to_vec(&accept(report)).unwrap_or_else(|_| br#"{"accepted":true}"#.to_vec()))
 }
@@ -58,27 +58,40 @@ fn accept(report: Report) -> ValidationResponse {
     }
 }
 
-/// Evaluates one request. `call` makes the host calls.
-fn evaluate(payload: &[u8], mut call: impl FnMut(&Call) -> Result<Answer, HostError>) -> Report {
+/// Evaluates one request. `call` makes the host calls; `log` writes what has to be written before the first look-up, since
+/// an evaluation that runs out of time is cut off, and all that it would have said with it.
+fn evaluate(
+    payload: &[u8],
+    mut call: impl FnMut(&Call) -> Result<Answer, HostError>,
+    log: impl FnMut(&LogLine),
+) -> Report {
     let Ok(payload) = serde_json::from_slice::<Value>(payload) else {
         return Report::of_failure(LogLine::error("the request is not JSON, or nested too deeply"));
     };
     // The policy server has validated the settings before, so this is its mistake or a newer policy's.
-    let settings = match Settings::try_from(payload.get("settings").unwrap_or(&Value::Null)) {
+    let settings = match PolicySettings::try_from(payload.get("settings").unwrap_or(&Value::Null)) {
         Ok(settings) => settings,
         Err(mistakes) => {
-            let message = format!("the settings are not valid: {}", settings::sentences(&mistakes));
+            let message = format!("the settings are not valid: {}", sentences(&mistakes));
             return Report::of_failure(LogLine::error(message));
         }
     };
     let request = AdmissionRequest::read(payload.get("request").unwrap_or(&Value::Null));
     let plan = Plan::of(&request, &settings);
     let mut session = Session::new(&plan, &settings, request.dry_run);
+    let mut log = Some(log);
+    let mut told = Vec::new();
     while let Some(next) = session.next() {
+        if !session.is_announcing()
+            && let Some(log) = log.take()
+        {
+            told = report::log_lines(&request, &plan, session.handed());
+            told.iter().for_each(log);
+        }
         let answer = call(&next);
         session.answer(answer);
     }
-    Report::new(&request, &settings, &plan, session.finish())
+    Report::new(&request, &settings, &plan, &session.finish(), &told)
 }
 
 #[cfg(test)]

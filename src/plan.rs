@@ -1,10 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
-use harbor_warmer_protocol::{HandOff, HarborImage, NameTooLong, Platforms, Subject, TargetName};
-use harbor_warmer_workload::{MapError, Mapping, PodTemplate, ReferenceError, Workload, WorkloadImage};
+use harbor_warmer_protocol::{HarborImage, Platforms, Subject, TargetName};
+use harbor_warmer_workload::{Decision, PolicySettings, Workload};
 
 use crate::request::{AdmissionRequest, Operation};
-use crate::settings::Settings;
 
 /// How many different images of a workload are looked at. No workload that the API server stores names as many; a
 /// request of 2 MB, which a policy server still takes, could name a hundred thousand.
@@ -14,8 +13,12 @@ const READ_MAX: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) images: Vec<PlannedImage>,
+    /// How many more there are than are looked at.
+    pub(crate) unread: usize,
     /// A controller made the object: nobody reads its warnings.
     pub(crate) controlled: bool,
+    /// Where in a custom resource of the settings a pod spec or an image should have been, and nothing was.
+    pub(crate) unfound: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,80 +28,61 @@ pub(crate) struct PlannedImage {
     pub(crate) decision: Decision,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    HandOver(HandOff),
-    /// The announcement would not be a valid reference.
-    TooLong(NameTooLong),
-    /// No reference, so no node can pull it either.
-    Unreadable(ReferenceError),
-    /// None of the rules is for it.
-    Unmatched,
-    /// A rule says to leave it alone.
-    Excluded,
-    /// The workload's annotations say so.
-    OptedOut,
-    /// A rule makes of it what is no valid name.
-    Unmappable(MapError),
-    /// The workload runs on none of these platforms, which are the settings' own.
-    NoPlatform(Platforms),
-}
-
 impl Plan {
-    pub(crate) fn of(request: &AdmissionRequest<'_>, settings: &Settings) -> Self {
+    pub(crate) fn of(request: &AdmissionRequest<'_>, settings: &PolicySettings) -> Self {
         let read = |object| Workload::read(request.group, request.kind, object, &settings.custom_kinds);
-        let old_images: HashSet<String> = match request.operation {
-            Operation::Create => HashSet::new(),
-            Operation::Update => {
-                let old = read(request.old_object);
-                old.pods().iter().flat_map(PodTemplate::images).map(|image| name_of(&image)).collect()
-            }
+        let old = match request.operation {
+            Operation::Create => Old::default(),
+            Operation::Update => Old::of(&read(request.old_object), settings),
             Operation::Other => return Self::default(),
         };
         let workload = read(request.object);
+        let judge = settings.judge();
         let mut builder = Builder::default();
         for pod in workload.pods() {
-            let opted_out = workload.opts_out() || pod.opts_out();
             let platforms = pod.narrow(&settings.platforms);
             for image in pod.images() {
-                let name = name_of(&image);
-                if old_images.contains(&name) {
+                if builder.images.len() >= READ_MAX {
+                    builder.unread.insert(image.written);
                     continue;
                 }
-                if builder.images.len() >= READ_MAX {
-                    break;
+                let name = image.name();
+                if old.had(&name, platforms.as_ref()) {
+                    continue;
                 }
-                let decision =
-                    if opted_out { Decision::OptedOut } else { Decision::of(&image, platforms.as_ref(), settings) };
+                let decision = judge.of(pod, &image, platforms.as_ref());
                 builder.add(PlannedImage { name, decision });
             }
         }
-        Self { images: builder.finish(), controlled: workload.is_controlled() }
+        // `kubectl debug` is a person's doing, whoever made the Pod.
+        let by_a_person = request.sub_resource == "ephemeralcontainers";
+        Self {
+            unread: builder.unread.len(),
+            images: builder.finish(),
+            controlled: workload.is_controlled() && !by_a_person,
+            unfound: workload.unfound().to_vec(),
+        }
     }
 }
 
-fn name_of(image: &WorkloadImage) -> String {
-    image.reference.as_ref().map_or_else(|_| image.written.clone(), ToString::to_string)
-}
+/// The images that the old object had asked for, with the platforms that its node selection left: an update asks for
+/// what is new.
+#[derive(Default)]
+struct Old(HashSet<(String, Option<Platforms>)>);
 
-impl Decision {
-    fn of(image: &WorkloadImage, platforms: Option<&Platforms>, settings: &Settings) -> Self {
-        let reference = match &image.reference {
-            Ok(reference) => reference,
-            Err(error) => return Self::Unreadable(*error),
-        };
-        match (settings.rules.map(reference), platforms) {
-            (Mapping::Unmatched, _) => Self::Unmatched,
-            (Mapping::Skipped, _) => Self::Excluded,
-            (Mapping::Failed(error), _) => Self::Unmappable(error),
-            (Mapping::Mapped(_), None) => Self::NoPlatform(settings.platforms.clone()),
-            (Mapping::Mapped(mapped), Some(platforms)) => Self::HandOver(HandOff {
-                image: mapped.image,
-                target: mapped.target,
-                platforms: platforms.clone(),
-                subject: mapped.subject,
-            }),
-        }
+impl Old {
+    fn of(workload: &Workload<'_>, settings: &PolicySettings) -> Self {
+        let pods = workload.pods().iter().filter(|pod| !pod.opts_out());
+        let images = pods.flat_map(|pod| {
+            let platforms = pod.narrow(&settings.platforms);
+            let pulled = pod.images().filter(|image| image.unpulled.is_none());
+            pulled.map(move |image| (image.name(), platforms.clone())).collect::<Vec<_>>()
+        });
+        Self(images.take(READ_MAX).collect())
+    }
+
+    fn had(&self, name: &str, platforms: Option<&Platforms>) -> bool {
+        !self.0.is_empty() && self.0.contains(&(name.to_owned(), platforms.cloned()))
     }
 }
 
@@ -108,11 +92,12 @@ struct Builder {
     images: Vec<PlannedImage>,
     handed_over: HashMap<(HarborImage, Option<TargetName>, Subject), usize>,
     others: HashSet<String>,
+    unread: HashSet<String>,
 }
 
 impl Builder {
     fn add(&mut self, new: PlannedImage) {
-        let Decision::HandOver(hand_off) = &new.decision else {
+        let Decision::HandOver { hand_off, .. } = &new.decision else {
             if self.others.insert(new.name.clone()) {
                 self.images.push(new);
             }
@@ -121,7 +106,7 @@ impl Builder {
         let key = (hand_off.image.clone(), hand_off.target.clone(), hand_off.subject.clone());
         let known = self.handed_over.get(&key).and_then(|index| self.images.get_mut(*index));
         match known {
-            Some(PlannedImage { decision: Decision::HandOver(known), .. }) => {
+            Some(PlannedImage { decision: Decision::HandOver { hand_off: known, .. }, .. }) => {
                 let both = known.platforms.iter().chain(hand_off.platforms.iter()).cloned();
                 if let Ok(both) = Platforms::new(both) {
                     known.platforms = both;
@@ -134,9 +119,10 @@ impl Builder {
         }
     }
 
+    /// With the platforms of several pod specs, a name can have become too long.
     fn finish(mut self) -> Vec<PlannedImage> {
         for image in &mut self.images {
-            if let Decision::HandOver(hand_off) = &image.decision
+            if let Decision::HandOver { hand_off, .. } = &image.decision
                 && let Err(error) = hand_off.to_name()
             {
                 image.decision = Decision::TooLong(error);

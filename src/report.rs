@@ -5,19 +5,21 @@
 use std::collections::HashMap;
 
 use harbor_warmer_protocol::{ImageState, Platforms};
+use harbor_warmer_workload::{Decision, PolicySettings};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::handoff::{ANNOUNCED_MAX, Handed, LookUp};
-use crate::plan::{Decision, Plan, PlannedImage};
+use crate::plan::{Plan, PlannedImage};
 use crate::request::AdmissionRequest;
-use crate::settings::Settings;
 
 /// Kubernetes asks for warnings of at most 120 characters and may cut those above 256 (AdmissionResponse.warnings).
 const WARNING_MAX: usize = 120;
 /// Nobody reads more than these at once, and the API server caps all of them together at 4096 characters.
 const WARNINGS_MAX: usize = 10;
-/// How much of an image's name a warning shows; the reason is what a person needs more.
+/// How much of an image's name a warning shows at most, and at least where the reason needs the room: the reason is what
+/// a person needs more, and its end is what is cut.
 const WARNING_IMAGE_MAX: usize = 56;
+const WARNING_IMAGE_MIN: usize = 24;
 /// References have at most 730 characters, but what is no reference can be of any length.
 const LOGGED_IMAGE_MAX: usize = 512;
 
@@ -119,18 +121,20 @@ impl Verdict {
 
     fn of(image: &PlannedImage, handed: Option<&Handed>) -> Self {
         match (&image.decision, handed) {
-            (Decision::HandOver(hand_off), Some(handed)) => Self::of_handed(handed, &hand_off.platforms),
-            (Decision::HandOver(_), None) => Self::quiet(Outcome::Failed, None),
-            (Decision::TooLong(error), _) => Self::loud(Outcome::Failed, error.to_string()),
-            (Decision::Unreadable(error), _) => Self::loud(Outcome::Failed, error.to_string()),
-            (Decision::Unmappable(error), _) => Self::loud(Outcome::Failed, error.to_string()),
-            (Decision::NoPlatform(platforms), _) => Self::quiet(
-                Outcome::Ignored,
-                format!("runs on none of {}, the platforms of the settings", list(platforms)),
-            ),
-            (Decision::Unmatched, _) => Self::quiet(Outcome::Ignored, "no rule matches".to_owned()),
-            (Decision::Excluded, _) => Self::quiet(Outcome::Ignored, "a rule says skip".to_owned()),
-            (Decision::OptedOut, _) => Self::quiet(Outcome::Ignored, "the annotation says skip".to_owned()),
+            (Decision::HandOver { hand_off, .. }, Some(handed)) => Self::of_handed(handed, &hand_off.platforms),
+            (Decision::HandOver { .. }, None) => Self::quiet(Outcome::Failed, None),
+            (Decision::TooLong(_) | Decision::Unreadable(_) | Decision::Unmappable(_), _) => {
+                Self::loud(Outcome::Failed, image.decision.to_string())
+            }
+            (
+                Decision::LeftUnread(_)
+                | Decision::Unmatched
+                | Decision::Excluded(_)
+                | Decision::OptedOut
+                | Decision::Unpulled(_)
+                | Decision::NoPlatform(_),
+                _,
+            ) => Self::quiet(Outcome::Ignored, image.decision.to_string()),
         }
     }
 
@@ -167,7 +171,7 @@ impl Verdict {
         match look_up {
             LookUp::NotAsked => Self::quiet(Outcome::Announced, None),
             LookUp::BeyondLimit => Self::quiet(Outcome::Announced, "beyond maxImages, not looked up".to_owned()),
-            LookUp::Unfinished => Self::quiet(Outcome::Announced, "the look-up was not finished".to_owned()),
+            LookUp::Unfinished => Self::quiet(Outcome::Announced, "its look-up has not ended".to_owned()),
             LookUp::Failed(error) => Self::quiet(Outcome::Announced, format!("the look-up failed: {error}")),
             LookUp::TooLong(error) => Self::quiet(Outcome::Announced, format!("not looked up: {error}")),
             LookUp::Unexpected(reason) => Self::quiet(Outcome::Announced, format!("not looked up: {reason}")),
@@ -192,27 +196,29 @@ impl Report {
         Self { log: vec![line], ..Self::default() }
     }
 
+    /// What is said of each image and of the whole. Of the log only the lines that `told`, which holds those of the same
+    /// images some calls ago, hasn't: they have been written already.
     pub(crate) fn new(
         request: &AdmissionRequest<'_>,
-        settings: &Settings,
+        settings: &PolicySettings,
         plan: &Plan,
-        handed: Vec<Option<Handed>>,
+        handed: &[Option<Handed>],
+        told: &[LogLine],
     ) -> Self {
-        let verdicts: Vec<_> = plan
-            .images
-            .iter()
-            .zip(handed.iter())
-            .map(|(image, handed)| (image, handed.as_ref(), Verdict::of(image, handed.as_ref())))
-            .collect();
-        let log = verdicts.iter().map(|(image, handed, verdict)| log_line(request, image, *handed, verdict)).collect();
-        let audit = audit(verdicts.iter().map(|(_, _, verdict)| verdict.outcome));
+        let log = log_lines(request, plan, handed);
+        let log = log.into_iter().enumerate().filter(|(index, line)| told.get(*index) != Some(line));
+        let log = log.map(|(_, line)| line).collect();
+        let verdicts: Vec<_> = verdicts(plan, handed).collect();
+        let audit = audit(plan, verdicts.iter().map(|(_, _, verdict)| verdict.outcome));
         let mut warnings = Vec::new();
         if settings.warnings && !plan.controlled {
-            warnings.extend(shared_warnings(plan, &handed, settings));
+            warnings.extend(shared_warnings(plan, handed, settings));
             let own = verdicts.iter().filter(|(_, _, verdict)| verdict.actionable);
             warnings.extend(own.map(|(image, _, verdict)| {
-                let name = legible(&image.name, WARNING_IMAGE_MAX);
-                warning(&format!("{name}: {}", verdict.reason.as_deref().unwrap_or_default()))
+                let reason = verdict.reason.as_deref().unwrap_or_default();
+                let room = WARNING_MAX.saturating_sub(WARNING_START.len() + 2 + reason.chars().count());
+                let name = legible(&image.name, room.clamp(WARNING_IMAGE_MIN, WARNING_IMAGE_MAX));
+                warning(&format!("{name}: {reason}"))
             }));
         }
         if warnings.len() > WARNINGS_MAX {
@@ -224,8 +230,30 @@ impl Report {
     }
 }
 
+fn verdicts<'r>(
+    plan: &'r Plan,
+    handed: &'r [Option<Handed>],
+) -> impl Iterator<Item = (&'r PlannedImage, Option<&'r Handed>, Verdict)> {
+    let images = plan.images.iter().zip(handed);
+    images.map(|(image, handed)| (image, handed.as_ref(), Verdict::of(image, handed.as_ref())))
+}
+
+/// What is to be logged of each image, as far as it has come.
+pub(crate) fn log_lines(request: &AdmissionRequest<'_>, plan: &Plan, handed: &[Option<Handed>]) -> Vec<LogLine> {
+    let mut lines: Vec<_> =
+        verdicts(plan, handed).map(|(image, handed, verdict)| log_line(request, image, handed, &verdict)).collect();
+    if !plan.unfound.is_empty() {
+        let places = plan.unfound.join(", ");
+        let message = format!("{} {}: no pod spec or image at {places}", request.kind, request.name);
+        let mut fields = workload_fields(request);
+        fields.push(("reason", legible(&places, LOGGED_IMAGE_MAX)));
+        lines.push(LogLine { level: Level::Info, message: legible(&message, LOGGED_IMAGE_MAX), fields });
+    }
+    lines
+}
+
 /// What is true of several images at once is told once.
-fn shared_warnings(plan: &Plan, handed: &[Option<Handed>], settings: &Settings) -> Vec<String> {
+fn shared_warnings(plan: &Plan, handed: &[Option<Handed>], settings: &PolicySettings) -> Vec<String> {
     let mut warnings = Vec::new();
     let failures = || handed.iter().flatten().filter(|handed| matches!(handed, Handed::Failed(_) | Handed::NotTried));
     let mut errors = failures().filter_map(|handed| match handed {
@@ -236,7 +264,7 @@ fn shared_warnings(plan: &Plan, handed: &[Option<Handed>], settings: &Settings) 
         let images = count(failures().count(), "image was", "images were");
         warnings.push(warning(&format!("{images} not handed to the warmer: {error}")));
     }
-    let beyond = handed.iter().flatten().filter(|handed| matches!(handed, Handed::BeyondLimit)).count();
+    let beyond = handed.iter().flatten().filter(|handed| matches!(handed, Handed::BeyondLimit)).count() + plan.unread;
     if beyond > 0 {
         let images = count(beyond, "image was", "images were");
         warnings.push(warning(&format!("{images} not announced; one request announces {ANNOUNCED_MAX}")));
@@ -264,13 +292,24 @@ fn count(number: usize, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
+const WARNING_START: &str = "harbor-warmer: ";
+
 fn warning(text: &str) -> String {
-    let full = format!("harbor-warmer: {text}");
+    let full = format!("{WARNING_START}{text}");
     if full.chars().count() <= WARNING_MAX {
         return legible(&full, WARNING_MAX);
     }
     let cut: String = full.chars().take(WARNING_MAX - 3).collect();
     legible(&format!("{cut}..."), WARNING_MAX)
+}
+
+fn workload_fields(request: &AdmissionRequest<'_>) -> Vec<(&'static str, String)> {
+    vec![
+        ("request.uid", legible(request.uid, 64)),
+        ("workload.kind", legible(request.kind, 64)),
+        ("workload.namespace", legible(request.namespace, 64)),
+        ("workload.name", legible(request.name, 256)),
+    ]
 }
 
 fn log_line(
@@ -280,15 +319,10 @@ fn log_line(
     verdict: &Verdict,
 ) -> LogLine {
     let name = legible(&image.name, LOGGED_IMAGE_MAX);
-    let mut fields = vec![
-        ("outcome", verdict.outcome.word().to_owned()),
-        ("request.uid", legible(request.uid, 64)),
-        ("workload.kind", legible(request.kind, 64)),
-        ("workload.namespace", legible(request.namespace, 64)),
-        ("workload.name", legible(request.name, 256)),
-    ];
+    let mut fields = vec![("outcome", verdict.outcome.word().to_owned())];
+    fields.extend(workload_fields(request));
     fields.extend(verdict.reason.clone().map(|reason| ("reason", reason)));
-    if let Decision::HandOver(hand_off) = &image.decision {
+    if let Decision::HandOver { hand_off, .. } = &image.decision {
         fields.push(("image.repository", hand_off.image.to_string()));
         fields.push(("image.platforms", list(&hand_off.platforms)));
     }
@@ -315,14 +349,20 @@ fn log_line(
     LogLine { level, message, fields }
 }
 
-/// How many images ended how. A request without images has no annotations.
-fn audit(outcomes: impl Iterator<Item = Outcome>) -> HashMap<String, String> {
+/// How many images ended how. A request without images has no annotations, unless some should have been there.
+fn audit(plan: &Plan, outcomes: impl Iterator<Item = Outcome>) -> HashMap<String, String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for outcome in outcomes {
+    // Those beyond the bound were not looked at one by one, but nobody is to think that they are warmed.
+    for outcome in outcomes.chain(std::iter::repeat_n(Outcome::Failed, plan.unread)) {
         *counts.entry("images").or_default() += 1;
         *counts.entry(outcome.word()).or_default() += 1;
     }
-    counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string())).collect()
+    let mut audit: HashMap<_, _> =
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string())).collect();
+    if !plan.unfound.is_empty() {
+        audit.insert("not-found".to_owned(), legible(&plan.unfound.join(" "), LOGGED_IMAGE_MAX));
+    }
+    audit
 }
 
 /// A text of anybody's as one line of at most `max` characters: no control characters, and the middle left out, since

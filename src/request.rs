@@ -9,6 +9,8 @@ pub(crate) struct AdmissionRequest<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) operation: Operation,
+    /// Such as `ephemeralcontainers`; empty for the object itself.
+    pub(crate) sub_resource: &'a str,
     /// The request's effects are thrown away, so it must have none.
     pub(crate) dry_run: bool,
     pub(crate) object: &'a Value,
@@ -52,6 +54,7 @@ impl<'a> AdmissionRequest<'a> {
                 "UPDATE" => Operation::Update,
                 _ => Operation::Other,
             },
+            sub_resource: text(request, "subResource"),
             // Where it isn't clear that the request is meant, it isn't.
             dry_run: !matches!(get("dryRun"), Value::Null | Value::Bool(false)),
             object,

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use harbor_warmer_protocol::{ImageState, Lookup, Receipt};
+use harbor_warmer_workload::PolicySettings;
 use kubewarden_policy_sdk::host_capabilities::oci::OciManifestResponse;
 use serde_json::{Value, json};
 
 use crate::handoff::{Answer, Call};
 use crate::host_error::HostError;
-use crate::settings::Settings;
+use crate::report::Report;
 
 pub(crate) const ROOT: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 pub(crate) const AMD64: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
@@ -27,8 +28,16 @@ pub(crate) fn settings_json(changes: &Value) -> Value {
     settings
 }
 
-pub(crate) fn settings(changes: &Value) -> Settings {
-    Settings::try_from(&settings_json(changes)).unwrap()
+pub(crate) fn settings(changes: &Value) -> PolicySettings {
+    PolicySettings::try_from(&settings_json(changes)).unwrap()
+}
+
+/// Evaluates a request; the report's log has all lines, in order.
+pub(crate) fn evaluate(payload: &[u8], call: impl FnMut(&Call) -> Result<Answer, HostError>) -> Report {
+    let mut early = Vec::new();
+    let mut report = crate::evaluate(payload, call, |line| early.push(line.clone()));
+    report.log.splice(0..0, early);
+    report
 }
 
 /// The payload of an admission of this object.

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::testing::{Registry, payload, pod, registry_with_everything};
+use crate::testing::{Registry, evaluate, payload, pod, registry_with_everything};
 
 /// Accepted, by the very function that the policy server calls. Outside of one, every host call fails, which is a
 /// case of its own.

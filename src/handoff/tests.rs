@@ -239,7 +239,22 @@ fn five_hundred_containers_make_a_bounded_number_of_calls() {
     );
     assert_eq!(outcome.registry.calls.len(), CALLS_MAX);
     assert_eq!(outcome.registry.counts()["tag"], ANNOUNCED_MAX);
-    assert_eq!(outcome.handed.iter().filter(|handed| **handed == Some(Handed::BeyondLimit)).count(), 400);
+    assert_eq!(
+        outcome.handed.iter().filter(|handed| **handed == Some(Handed::BeyondLimit)).count(),
+        500 - ANNOUNCED_MAX
+    );
+}
+
+/// The default of `maxImages`, on clusters of two architectures.
+#[test]
+fn eight_images_of_two_platforms_are_all_looked_up() {
+    let images: Vec<_> = (0..8).map(|number| format!("image-{number}:1")).collect();
+    let images: Vec<_> = images.iter().map(String::as_str).collect();
+    let outcome = run(&images, &json!({"platforms": ["linux/amd64", "linux/arm64"]}), registry_with_everything());
+    assert!(outcome.registry.calls.len() <= CALLS_MAX);
+    for handed in &outcome.handed {
+        assert!(matches!(handed, Some(Handed::Announced(_, LookUp::HandedOver(2)))), "{handed:?}");
+    }
 }
 
 #[test]

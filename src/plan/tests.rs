@@ -1,3 +1,4 @@
+use harbor_warmer_workload::{ReferenceError, Unpulled};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ fn platforms(plan: &Plan) -> Vec<String> {
     plan.images
         .iter()
         .map(|image| match &image.decision {
-            Decision::HandOver(hand_off) => hand_off.platforms.path_form(),
+            Decision::HandOver { hand_off, .. } => hand_off.platforms.path_form(),
             other => panic!("{other:?}"),
         })
         .collect()
@@ -88,8 +89,8 @@ fn images_that_are_one_in_harbor_are_handed_over_once() {
 
 #[rstest]
 #[case::no_rule("quay.io/a/b", Decision::Unmatched)]
-#[case::excluded("docker.io/secret/app", Decision::Excluded)]
-#[case::no_reference("Bad Image", Decision::Unreadable(ReferenceError::InvalidRepository))]
+#[case::excluded("docker.io/secret/app", Decision::Excluded(0))]
+#[case::no_reference("bad image", Decision::Unreadable(ReferenceError::InvalidRepository))]
 fn images_that_are_not_handed_over_say_why(#[case] image: &str, #[case] decision: Decision) {
     let rules = json!({"rules": [
         {"prefix": "docker.io/secret", "skip": true}, {"prefix": "docker.io", "harbor": "main", "project": "hub"},
@@ -110,9 +111,54 @@ fn an_annotation_opts_out() {
     assert_eq!(plan(&create(object), &json!({})).images[0].decision, Decision::OptedOut);
 }
 
+/// What a person does to a Pod is theirs to be told of, whoever made the Pod.
+#[rstest]
+#[case::kubectl_debug("ephemeralcontainers", false)]
+#[case::the_pod_itself("", true)]
+#[case::another_part("status", true)]
+fn a_debug_container_is_a_persons_doing(#[case] sub_resource: &str, #[case] controlled: bool) {
+    let mut object = pod(&["nginx"]);
+    object["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "controller": true}]);
+    let request = json!({
+        "operation": "UPDATE", "kind": {"group": "", "kind": "Pod"}, "subResource": sub_resource, "object": object,
+        "oldObject": pod(&[]),
+    });
+    assert_eq!(plan(&request, &json!({})).controlled, controlled);
+}
+
+#[rstest]
+#[case::never_pulled_before(json!({"spec": {"containers": [{"image": "nginx", "imagePullPolicy": "Never"}]}}), true)]
+#[case::left_alone_before(json!({"metadata": {"annotations": {"harbor-warmer.io/skip": "yes"}}, "spec": {"containers": [{"image": "nginx"}]}}), true)]
+#[case::on_other_nodes_before(json!({"spec": {"nodeSelector": {"kubernetes.io/arch": "arm64"}, "containers": [{"image": "nginx"}]}}), true)]
+#[case::the_same_before(json!({"spec": {"containers": [{"image": "docker.io/library/nginx:latest"}]}}), false)]
+fn an_update_asks_for_what_had_not_been_asked_for(#[case] old: Value, #[case] asked: bool) {
+    let request = json!({
+        "operation": "UPDATE", "kind": {"group": "", "kind": "Pod"}, "object": pod(&["nginx"]), "oldObject": old,
+    });
+    let both = json!({"platforms": ["linux/amd64", "linux/arm64"]});
+    assert_eq!(plan(&request, &both).images.len(), usize::from(asked));
+}
+
+#[test]
+fn what_is_never_pulled_is_not_handed_over() {
+    let mut object = pod(&["nginx"]);
+    object["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+    assert_eq!(plan(&create(object), &json!({})).images[0].decision, Decision::Unpulled(Unpulled::Never));
+}
+
+#[test]
+fn a_custom_resource_without_a_pod_spec_is_noted() {
+    let request = json!({
+        "operation": "CREATE", "kind": {"group": "argoproj.io", "kind": "Rollout"},
+        "object": {"spec": {"workloadRef": {"kind": "Deployment"}}},
+    });
+    assert_eq!(plan(&request, &json!({"presets": ["argo-rollouts"]})).unfound, ["/spec/template/spec"]);
+}
+
 #[test]
 fn a_hundred_thousand_images_are_read_up_to_a_bound() {
     let images: Vec<_> = (0..100_000).map(|number| format!("i{number}")).collect();
     let images: Vec<_> = images.iter().map(String::as_str).collect();
-    assert_eq!(plan(&create(pod(&images)), &json!({})).images.len(), READ_MAX);
+    let plan = plan(&create(pod(&images)), &json!({}));
+    assert_eq!((plan.images.len(), plan.unread), (READ_MAX, 100_000 - READ_MAX));
 }

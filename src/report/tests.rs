@@ -4,9 +4,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::evaluate;
 use crate::host_error::HostError;
-use crate::testing::{ARM64, ROOT, Registry, index, payload, pod, receipt, registry_with_everything};
+use crate::testing::{ARM64, ROOT, Registry, evaluate, index, payload, pod, receipt, registry_with_everything};
 
 fn report(payload: &Value, mut registry: Registry) -> Report {
     evaluate(payload.to_string().as_bytes(), |call| registry.answer(call))
@@ -25,12 +24,14 @@ fn announcing(state: ImageState, reason: &str) -> Registry {
 }
 
 #[test]
-fn each_image_has_one_structured_log_line() {
+fn each_image_has_a_structured_log_line_and_another_after_its_look_up() {
     let report = report_of_pod(&["nginx:1.27", "quay.io/a/b:1"], registry_with_everything());
     let log = log_json(&report);
-    assert_eq!(log.len(), 2);
+    assert_eq!(log.len(), 3);
+    // What was there before the look-ups, and the one line that is new after them.
+    assert_eq!(log[0]["message"], "docker.io/library/nginx:1.27: announced, its look-up has not ended");
     assert_eq!(
-        log[0],
+        log[2],
         json!({
             "level": "info", "message": "docker.io/library/nginx:1.27: resolved", "outcome": "resolved",
             "request.uid": "u-1", "workload.kind": "Pod", "workload.namespace": "shop", "workload.name": "web",
@@ -40,6 +41,91 @@ fn each_image_has_one_structured_log_line() {
     );
     assert_eq!(log[1]["outcome"], "ignored");
     assert_eq!(log[1]["reason"], "no rule matches");
+}
+
+/// An evaluation that runs out of time is cut off where it waits, and says nothing any more.
+#[test]
+fn announcements_are_logged_before_the_first_look_up() {
+    let payload = payload("CREATE", "Pod", &pod(&["a:1", "b:1", "quay.io/c/d:1"]), &json!({})).to_string();
+    let log = std::cell::RefCell::new(Vec::new());
+    let mut registry = registry_with_everything();
+    crate::evaluate(
+        payload.as_bytes(),
+        |call| {
+            let answer = registry.answer(call);
+            let is_look_up = registry.calls.last().unwrap().contains("/v1/harbor/");
+            assert_eq!(log.borrow().len(), if is_look_up || registry.calls.len() > 2 { 3 } else { 0 });
+            answer
+        },
+        |line| log.borrow_mut().push(line.clone()),
+    );
+    assert_eq!(log.borrow().len(), 3);
+}
+
+#[test]
+fn without_a_look_up_each_image_has_one_log_line() {
+    assert_eq!(report_of_pod(&["a:1", "b:1"], announcing(ImageState::Warm, "")).log.len(), 2);
+}
+
+#[test]
+fn twelve_hundred_images_are_all_counted() {
+    let images: Vec<_> = (0..1200).map(|number| format!("i{number}")).collect();
+    let images: Vec<_> = images.iter().map(String::as_str).collect();
+    let report = report_of_pod(&images, announcing(ImageState::Warm, ""));
+    assert_eq!((report.audit["images"].as_str(), report.audit["announced"].as_str()), ("1200", "80"));
+    assert_eq!(report.audit["failed"], "1120");
+    let beyond = "harbor-warmer: 1120 images were not announced; one request announces 80";
+    assert!(report.warnings.iter().any(|warning| warning == beyond), "{:?}", report.warnings);
+}
+
+#[test]
+fn a_custom_resource_without_a_pod_spec_is_one_info_line_and_an_annotation() {
+    let mut payload = payload(
+        "CREATE",
+        "Pod",
+        &json!({"metadata": {"name": "web"}, "spec": {}}),
+        &json!({
+            "customResources": [{"group": "argoproj.io", "kind": "Rollout"}],
+        }),
+    );
+    payload["request"]["kind"] = json!({"group": "argoproj.io", "version": "v1alpha1", "kind": "Rollout"});
+    let report = report(&payload, Registry::default());
+    let log = log_json(&report);
+    assert_eq!(log.len(), 1);
+    assert_eq!(
+        (&log[0]["level"], &log[0]["message"]),
+        (&json!("info"), &json!("Rollout web: no pod spec or image at /spec/template/spec"))
+    );
+    assert_eq!(report.audit, [("not-found".to_owned(), "/spec/template/spec".to_owned())].into());
+    assert_eq!(report.warnings, [""; 0]);
+}
+
+/// What a person needs of a warning has to be before the 120 characters at which it is cut.
+#[rstest]
+#[case::capitals(
+    "docker.io/acme-platform-engineering/a-very-long-name-of-a-service/Server:1.0",
+    "its repository has capital letters; write lower case"
+)]
+#[case::template(
+    "docker.io/${TEAM_OF_THE_PLATFORM}/a-very-long-name-of-a-service:${VERSION}",
+    "a variable of a template was not filled in"
+)]
+#[case::scheme(
+    "https://docker.io/acme/a-very-long-name-of-a-service-of-the-platform:1.0",
+    "an image has no scheme; leave out what ends in `://`"
+)]
+#[case::other_digest(
+    "docker.io/acme/a-very-long-name-of-a-service-of-the-platform@sha512:0123456789",
+    "its digest is not sha256, the only kind that Harbor has"
+)]
+#[case::tag(
+    "docker.io/acme/a-very-long-name-of-a-service-of-the-platform:1.0+build.123",
+    "its tag may hold up to 128 letters, digits, `_`, `.` and `-`"
+)]
+fn the_reason_is_never_what_is_cut(#[case] image: &str, #[case] reason: &str) {
+    let report = report_of_pod(&[image], Registry::default());
+    let [warning] = report.warnings.as_slice() else { panic!("{:?}", report.warnings) };
+    assert!(warning.ends_with(reason), "{warning}");
 }
 
 #[test]
@@ -122,10 +208,10 @@ fn images_that_are_announced_only_are_told_once() {
 
 #[test]
 fn images_that_are_not_announced_are_told_once() {
-    let images: Vec<_> = (0..102).map(|number| format!("i{number}")).collect();
+    let images: Vec<_> = (0..82).map(|number| format!("i{number}")).collect();
     let images: Vec<_> = images.iter().map(String::as_str).collect();
     let report = report_of_pod(&images, announcing(ImageState::Warm, ""));
-    assert_eq!(report.warnings, ["harbor-warmer: 2 images were not announced; one request announces 100"]);
+    assert_eq!(report.warnings, ["harbor-warmer: 2 images were not announced; one request announces 80"]);
 }
 
 #[test]

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harbor_warmer_settings::{Absent, Group, Kind, Setting, document_schema, policy};
+use harbor_warmer_workload::{PRESETS, PolicySettings};
 use rstest::rstest;
 use serde_json::{Value, json};
-
-use super::Settings;
 
 #[test]
 fn the_described_keys_are_the_known_ones() {
@@ -21,7 +20,7 @@ fn the_described_keys_are_the_known_ones() {
         "customResources": [{"group": "argoproj.io", "kind": "Rollout", "unknown": 1}],
     });
 
-    let mistakes = Settings::try_from(&unknown).unwrap_err();
+    let mistakes = PolicySettings::try_from(&unknown).unwrap_err();
 
     let mut known: Vec<(&str, BTreeSet<_>)> = Vec::new();
     for mistake in &mistakes {
@@ -49,7 +48,7 @@ fn a_missing_key_is_told_with_the_described_advice() {
             let mut settings = base();
             settings.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(setting.key);
 
-            let mistakes = Settings::try_from(&settings).unwrap_err();
+            let mistakes = PolicySettings::try_from(&settings).unwrap_err();
 
             let told = mistakes.iter().any(|mistake| mistake.message.contains(advice));
             assert!(told, "{}: {mistakes:?}", setting.key);
@@ -72,7 +71,7 @@ fn writing_every_default_changes_nothing() {
     }
 
     assert_ne!(written, base());
-    assert_eq!(format!("{:?}", Settings::try_from(&written)), format!("{:?}", Settings::try_from(&base())));
+    assert_eq!(format!("{:?}", PolicySettings::try_from(&written)), format!("{:?}", PolicySettings::try_from(&base())));
 }
 
 #[rstest]
@@ -85,7 +84,7 @@ fn every_example_is_accepted(#[case] group: &str, #[case] pointer: &str) {
         let mut settings = base();
         settings.pointer_mut(pointer).unwrap()[setting.key] = example;
 
-        let told = Settings::try_from(&settings).map(drop);
+        let told = PolicySettings::try_from(&settings).map(drop);
         assert_eq!(told, Ok(()), "{}", setting.key);
         assert!(fits(&settings), "{}", setting.key);
     }
@@ -99,7 +98,7 @@ fn every_example_is_accepted(#[case] group: &str, #[case] pointer: &str) {
 fn the_bounds_of_max_images_are_the_described_ones(#[case] number: u64, #[case] valid: bool) {
     let mut settings = base();
     settings["maxImages"] = number.into();
-    assert_eq!((Settings::try_from(&settings).is_ok(), fits(&settings)), (valid, valid));
+    assert_eq!((PolicySettings::try_from(&settings).is_ok(), fits(&settings)), (valid, valid));
 }
 
 #[rstest]
@@ -116,6 +115,17 @@ fn the_bounds_of_max_images_are_the_described_ones(#[case] number: u64, #[case] 
 #[case::warnings_as_text("", "warnings", json!("yes"))]
 #[case::no_kind("/customResources/0", "kind", json!(""))]
 #[case::no_pointer("/customResources/0", "podSpec", json!("spec.template"))]
+#[case::no_pointer_to_an_image("/customResources/0", "images", json!(["spec.image"]))]
+#[case::image_pointer_as_text("/customResources/0", "images", json!("/spec/image"))]
+#[case::unknown_preset("", "presets", json!(["argo"]))]
+#[case::preset_as_text("", "presets", json!("argo-workflows"))]
+#[case::empty_pattern("/rules/0", "pattern", json!(""))]
+#[case::slash_before_the_repository("/rules/0", "repository", json!("/{rest}"))]
+#[case::group_as_sed_writes_it("/rules/0", "repository", json!("\\1"))]
+#[case::group_with_its_version("/customResources/0", "group", json!("argoproj.io/v1alpha1"))]
+#[case::plural_for_a_kind("/customResources/0", "kind", json!("rollouts"))]
+#[case::brackets_in_a_pointer("/customResources/0", "podSpec", json!("/spec/tasks[*]/template/spec"))]
+#[case::slash_at_the_end_of_a_pointer("/customResources/0", "podSpec", json!("/spec/template/spec/"))]
 #[case::two_matchers("/rules/0", "pattern", json!("a"))]
 #[case::empty_prefix("/rules/0", "prefix", json!(""))]
 #[case::skips_and_maps("/rules/0", "skip", json!(true))]
@@ -129,7 +139,7 @@ fn reader_and_schema_refuse_the_same(#[case] pointer: &str, #[case] key: &str, #
     let mut settings = base();
     settings.pointer_mut(pointer).unwrap()[key] = value;
 
-    assert!(Settings::try_from(&settings).is_err(), "the reader accepts it");
+    assert!(PolicySettings::try_from(&settings).is_err(), "the reader accepts it");
     assert!(!fits(&settings), "the schema accepts it");
 }
 
@@ -139,8 +149,17 @@ fn reader_and_schema_refuse_the_same(#[case] pointer: &str, #[case] key: &str, #
 #[case::no_matcher(json!({"rules": [{"harbor": "main", "project": "hub"}]}))]
 fn reader_and_schema_refuse_what_does_not_go_together(#[case] changes: Value) {
     let settings = crate::testing::settings_json(&changes);
-    assert!(Settings::try_from(&settings).is_err(), "the reader accepts it");
+    assert!(PolicySettings::try_from(&settings).is_err(), "the reader accepts it");
     assert!(!fits(&settings), "the schema accepts it");
+}
+
+#[test]
+fn the_described_presets_are_the_known_ones() {
+    let mut settings = base();
+    settings["presets"] = PRESETS.iter().map(|preset| preset.name).collect();
+    assert!(PolicySettings::try_from(&settings).is_ok() && fits(&settings));
+    let words = group("policy").settings.iter().find(|setting| setting.key == "presets").unwrap().kind.schema();
+    assert_eq!(words["items"]["enum"], settings["presets"]);
 }
 
 #[test]

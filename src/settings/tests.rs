@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
+use harbor_warmer_workload::{CustomKinds, LookupAt};
+
 use super::*;
 use crate::testing::settings_json;
 
@@ -11,18 +13,19 @@ fn message(settings: Value) -> String {
 
 #[test]
 fn the_smallest_settings_are_a_warmer_and_a_rule() {
-    let settings = Settings::try_from(&settings_json(&json!({}))).unwrap();
+    let settings = PolicySettings::try_from(&settings_json(&json!({}))).unwrap();
     assert_eq!(settings.platforms.path_form(), "linux-amd64");
-    assert_eq!(settings.max_images, 20);
+    assert_eq!(settings.max_images, 8);
     assert_eq!(settings.lookup, LookupAt::Warmer);
     assert!(settings.warnings);
 }
 
 #[test]
 fn every_setting_is_read() {
-    let settings = Settings::try_from(&settings_json(&json!({
+    let settings = PolicySettings::try_from(&settings_json(&json!({
         "platforms": ["linux/arm64", "linux/amd64"],
         "customResources": [{"group": "argoproj.io", "kind": "Rollout"}],
+        "presets": ["tekton", "ray"],
         "maxImages": 3,
         "lookup": "warmer",
         "lookupRegistry": "harbor.example.com",
@@ -46,7 +49,7 @@ fn settings_without_the_needed_keys_are_refused(#[case] settings: Value, #[case]
 #[rstest]
 #[case::unknown_key(
     json!({"plattforms": []}),
-    "plattforms: unknown key; the keys here are warmer, rules, platforms, customResources, maxImages, lookup, lookupRegistry, warnings"
+    "plattforms: unknown key; the keys here are warmer, rules, platforms, customResources, presets, maxImages, lookup, lookupRegistry, warnings"
 )]
 #[case::no_rules(
     json!({"rules": []}),
@@ -54,7 +57,21 @@ fn settings_without_the_needed_keys_are_refused(#[case] settings: Value, #[case]
 )]
 #[case::platform(
     json!({"platforms": ["linux/amd64", "amd64"]}),
-    "platforms[1]: `amd64`: a platform is written os/architecture[/variant] in lower case, for example linux/amd64"
+    "platforms[1]: `amd64`: write linux/amd64"
+)]
+#[case::aarch64(json!({"platforms": ["linux/aarch64"]}), "platforms[0]: `linux/aarch64`: write linux/arm64")]
+#[case::x86_64(json!({"platforms": ["linux/x86_64"]}), "platforms[0]: `linux/x86_64`: write linux/amd64")]
+#[case::i386(json!({"platforms": ["linux/i386"]}), "platforms[0]: `linux/i386`: write linux/386")]
+#[case::armhf(json!({"platforms": ["linux/armhf"]}), "platforms[0]: `linux/armhf`: write linux/arm/v7")]
+#[case::arm_7(json!({"platforms": ["linux/arm/7"]}), "platforms[0]: `linux/arm/7`: write linux/arm/v7")]
+#[case::preset(json!({"presets": ["tekton", "argo"]}), "presets[1]: `argo`: there is no such preset; those are argo-workflows, argo-rollouts, kruise, knative, kubeflow, cloudnative-pg, strimzi, spark, flink, keda, tekton, kubevirt, jobset, ray")]
+#[case::dead_rule(
+    json!({"rules": [{"prefix": "docker.io", "harbor": "main", "project": "p"}, {"prefix": "docker.io/acme", "skip": true}]}),
+    "rules[1]: no image gets to it, since rules[0] decides for all of its images; put it before rules[0], or remove it"
+)]
+#[case::plural_for_a_kind(
+    json!({"customResources": [{"group": "argoproj.io", "kind": "rollouts"}]}),
+    "customResources[0].kind: `rollouts`: a kind is a singular with capitals; write Rollout"
 )]
 #[case::no_platforms(json!({"platforms": []}), "platforms: name at least one platform, for example linux/amd64")]
 #[case::platforms_as_text(json!({"platforms": "linux/amd64"}), "platforms: must be a list, not a text")]
@@ -100,7 +117,7 @@ proptest! {
     #[test]
     fn any_settings_are_judged_without_a_panic(key in "[a-zA-Z]{0,12}", text in any::<String>(), number: i64) {
         for value in [json!(text), json!(number), json!([text]), json!({"a": text}), json!([{"prefix": text, "pattern": number}])] {
-            for key in ["warmer", "rules", "platforms", "customResources", "maxImages", "lookup", "lookupRegistry", key.as_str()] {
+            for key in ["warmer", "rules", "platforms", "customResources", "presets", "maxImages", "lookup", "lookupRegistry", key.as_str()] {
                 let mut changes = json!({});
                 changes[key] = value.clone();
                 drop(RawSettings(settings_json(&changes)).validate());

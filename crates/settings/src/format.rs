@@ -14,11 +14,13 @@ pub struct Format {
     pub longest: usize,
     /// What would be reserved.
     pub except: &'static [&'static str],
+    /// The only ones there are; empty where there are more than can be listed.
+    pub only: &'static [&'static str],
 }
 
 impl Format {
     const fn new(words: &'static str, pattern: &'static str) -> Self {
-        Self { words, pattern, longest: 0, except: &[] }
+        Self { words, pattern, longest: 0, except: &[], only: &[] }
     }
 
     /// As JSON schema.
@@ -32,6 +34,9 @@ impl Format {
         }
         if !self.except.is_empty() {
             schema.insert("not".to_owned(), serde_json::json!({ "enum": self.except }));
+        }
+        if !self.only.is_empty() {
+            schema.insert("enum".to_owned(), serde_json::json!(self.only));
         }
         Value::Object(schema)
     }
@@ -86,8 +91,11 @@ pub static IMAGE: Format = Format::new("images", "^[^\\s]+$");
 /// Text with `{variables}`.
 pub static TEMPLATE: Format = Format::new("[template](#templates)", "^[\\s\\S]+$");
 
+/// The same for a repository, which neither starts nor ends with a slash.
+pub static REPOSITORY_TEMPLATE: Format = Format::new("[template](#templates)", "^[^/$\\\\]([^$\\\\]*[^/$\\\\])?$");
+
 /// A regular expression.
-pub static REGULAR_EXPRESSION: Format = Format::new("regular expression", "");
+pub static REGULAR_EXPRESSION: Format = Format::new("regular expression", "^[\\s\\S]+$");
 
 /// An AWS account.
 pub static ACCOUNT: Format = Format::new("accounts", "^[0-9]{12}$");
@@ -95,8 +103,38 @@ pub static ACCOUNT: Format = Format::new("accounts", "^[0-9]{12}$");
 /// An AWS region.
 pub static REGION: Format = Format::new("regions", "^[a-z0-9-]+$");
 
-/// A JSON pointer (RFC 6901).
-pub static POINTER: Format = Format::new("JSON pointer", "^/");
+/// A JSON pointer (RFC 6901), without what is JSONPath's.
+pub static POINTER: Format = Format::new("JSON pointer", "^(/[^/\\[\\]]+)+$");
+
+/// The same, one of several.
+pub static IMAGE_POINTER: Format = Format::new("JSON pointers", "^(/[^/\\[\\]]+)+$");
+
+/// An API group of Kubernetes, without its version.
+pub static API_GROUP: Format = Format::new("text", "^[a-z0-9.-]*$");
+
+/// A kind of Kubernetes.
+pub static KIND: Format = Format::new("text", "^[A-Z][A-Za-z0-9]*$");
+
+/// The name of a preset.
+pub static PRESET: Format = Format {
+    only: &[
+        "argo-workflows",
+        "argo-rollouts",
+        "kruise",
+        "knative",
+        "kubeflow",
+        "cloudnative-pg",
+        "strimzi",
+        "spark",
+        "flink",
+        "keda",
+        "tekton",
+        "kubevirt",
+        "jobset",
+        "ray",
+    ],
+    ..Format::new("[presets](#presets)", "")
+};
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ pub static SETTINGS: Group = Group {
         &POLICY_RULES,
         &PLATFORMS,
         &CUSTOM_RESOURCES,
+        &PRESETS,
         &MAX_IMAGES,
         &LOOKUP,
         &LOOKUP_REGISTRY,
@@ -40,8 +41,12 @@ pub static ECR_REGISTRIES: Group =
     Group { name: "ecr", heading: "`rules[].ecr`", settings: &[&ACCOUNTS, &REGIONS, &ECR_PREFIX], together: "" };
 
 /// A kind of custom resource that runs Pods.
-pub static CUSTOM_RESOURCE: Group =
-    Group { name: "customResource", heading: "Custom resources", settings: &[&GROUP, &KIND, &POD_SPEC], together: "" };
+pub static CUSTOM_RESOURCE: Group = Group {
+    name: "customResource",
+    heading: "Custom resources",
+    settings: &[&GROUP, &KIND, &POD_SPEC, &IMAGES],
+    together: "",
+};
 
 static WARMER: Setting<Text> = Setting {
     key: "warmer",
@@ -79,12 +84,23 @@ static CUSTOM_RESOURCES: Setting<List> = Setting {
     kind: List { group: &CUSTOM_RESOURCE, least: 0 },
 };
 
+static PRESETS: Setting<Texts> = Setting {
+    key: "presets",
+    absent: Absent::Default,
+    meaning: "Well-known projects whose custom resources are read without a pointer of yours; [their kinds](#presets). Also \
+              add those to the `rules` of the ClusterAdmissionPolicy, which the chart does by itself.",
+    example: "[argo-workflows, cloudnative-pg]",
+    kind: Texts { format: &format::PRESET, least: 0, default: &[] },
+};
+
 static MAX_IMAGES: Setting<Count> = Setting {
     key: "maxImages",
     absent: Absent::Default,
-    meaning: "How many images of one workload are looked up. The rest are only announced, and a warning says so.",
+    meaning: "How many images of one workload are looked up. The rest are only announced, and a warning says so: the \
+              warmer resolves them a moment later. A request makes 80 calls in all, which 8 images of two platforms use \
+              up.",
     example: "10",
-    kind: Count { default: 20, bounds: 1..=50 },
+    kind: Count { default: 8, bounds: 1..=50 },
 };
 
 static LOOKUP: Setting<Choice<()>> = Setting {
@@ -122,7 +138,8 @@ static PREFIX: Setting<Text> = Setting {
     key: "prefix",
     absent: Absent::Depends("one of the three"),
     meaning: "The start of `registry/repository` in normal form, in whole parts: `ghcr.io/acme` is no prefix of \
-              `ghcr.io/acme-labs/app`. Docker Hub's short names count as `docker.io/library/…`.",
+              `ghcr.io/acme-labs/app`. Docker Hub's short names count as `docker.io/library/…`, its other hosts (such \
+              as `index.docker.io`) as `docker.io`; capitals in a host and the port 443 don't count.",
     example: "docker.io/",
     kind: Text { format: &format::WRITTEN, default: None },
 };
@@ -130,9 +147,10 @@ static PREFIX: Setting<Text> = Setting {
 static PATTERN: Setting<Text> = Setting {
     key: "pattern",
     absent: Absent::Depends("one of the three"),
-    meaning: "Matches anywhere in the image unless anchored with `^` and `$`. It is tried on the image as the workload \
-              wrote it, then on its normal form `registry/repository:tag`. Neither has a digest; a digest is carried \
-              over by itself. Groups are named: `(?<name>…)`.",
+    meaning: "Matches anywhere in the image unless anchored with `^` and `$`. It is tried on the normal form \
+              `registry/repository:tag`, which is the same however the image is written; at Docker Hub then on the short \
+              forms `library/nginx:1` and `nginx:1`; and for `latest` also without the tag. None has a digest; a digest is \
+              carried over by itself. Groups are named: `(?<name>…)`.",
     example: "^.*amazonaws.com/(?<project>proxy_[^:/]+)/",
     kind: Text { format: &format::REGULAR_EXPRESSION, default: None },
 };
@@ -174,11 +192,12 @@ static PROJECT: Setting<Text> = Setting {
 static REPOSITORY: Setting<Text> = Setting {
     key: "repository",
     absent: Absent::Depends(
-        "what follows the prefix; with `pattern`, the group `repository` or else the whole repository",
+        "the whole repository; with `ecr` what follows its prefix, with `pattern` the group `repository` if there is one",
     ),
-    meaning: "The repository inside the project, as its upstream names it.",
+    meaning: "The repository inside the project, as its upstream names it. `{rest}` where a mirror's path stands before \
+              it.",
     example: "library/{name}",
-    kind: Text { format: &format::TEMPLATE, default: None },
+    kind: Text { format: &format::REPOSITORY_TEMPLATE, default: None },
 };
 
 static TAG: Setting<Text> = Setting {
@@ -226,7 +245,7 @@ static GROUP: Setting<Text> = Setting {
     absent: Absent::Required("write the API group, for example argoproj.io"),
     meaning: "The API group. Versions don't count.",
     example: "argoproj.io",
-    kind: Text { format: &format::TEXT, default: None },
+    kind: Text { format: &format::API_GROUP, default: None },
 };
 
 static KIND: Setting<Text> = Setting {
@@ -234,13 +253,21 @@ static KIND: Setting<Text> = Setting {
     absent: Absent::Required("write the kind, for example Rollout"),
     meaning: "The kind. One with several pod specs stands there several times.",
     example: "Rollout",
-    kind: Text { format: &format::WRITTEN, default: None },
+    kind: Text { format: &format::KIND, default: None },
 };
 
 static POD_SPEC: Setting<Text> = Setting {
     key: "podSpec",
-    absent: Absent::Default,
-    meaning: "Where the pod spec is. A part `*` stands for every element of a list.",
+    absent: Absent::Depends("`/spec/template/spec`; none beside `images`"),
+    meaning: "Where the pod spec is. A part `*` stands for every element of a list and every value of a map.",
     example: "/spec/tasks/*/template/spec",
-    kind: Text { format: &format::POINTER, default: Some("/spec/template/spec") },
+    kind: Text { format: &format::POINTER, default: None },
+};
+
+static IMAGES: Setting<Texts> = Setting {
+    key: "images",
+    absent: Absent::Default,
+    meaning: "Where images stand outside of a pod spec, beside `podSpec` or instead of it.",
+    example: "[/spec/imageName]",
+    kind: Texts { format: &format::IMAGE_POINTER, least: 0, default: &[] },
 };

@@ -5,7 +5,9 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use serde_json::Value;
 
 use crate::fields::type_name;
-use crate::{Fields, Mistake};
+use crate::pointer::{check_image, check_pod_spec};
+use crate::preset::PRESETS;
+use crate::{Fields, Mistake, Preset};
 
 /// The kinds that Kubernetes itself runs Pods for, with the place of their pod spec. Matched by group as well as by
 /// kind: other groups have a `Job` too. Versions don't count, since the place has never moved.
@@ -22,21 +24,35 @@ const BUILT_IN: [(&str, &str, &str); 8] = [
 
 const TEMPLATE: &str = "/spec/template/spec";
 
-/// Custom resources that run Pods, by API group and kind, with the place of their pod spec. A kind may stand there
-/// several times, once for each of its pod specs.
+/// Custom resources that run Pods, by API group and kind, with the places of their pod specs and of images outside of
+/// any pod spec. A kind may stand there several times, once for each of its pod specs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CustomKinds(Vec<CustomKind>);
+pub struct CustomKinds {
+    kinds: Vec<CustomKind>,
+    presets: Vec<&'static Preset>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CustomKind {
     group: String,
     kind: String,
-    pod_spec: String,
+    pod_spec: Option<String>,
+    images: Vec<String>,
+}
+
+/// Where a kind has its images.
+#[derive(Debug, Default)]
+pub(crate) struct Places<'k> {
+    pub(crate) pod_specs: Vec<&'k str>,
+    pub(crate) images: Vec<&'k str>,
+    /// A custom resource: its controller makes Pods of it, and may fill in templates before.
+    pub(crate) custom: bool,
 }
 
 impl CustomKinds {
-    /// Reads the list under the key `customResources`: `group`, `kind` and `podSpec`, a JSON pointer (RFC 6901) in
-    /// which a part `*` stands for every element of a list. Without `podSpec` it is `/spec/template/spec`.
+    /// Reads the list under the key `customResources`: `group`, `kind`, `podSpec` and `images`, JSON pointers (RFC 6901)
+    /// in which a part `*` stands for every element of a list and every value of a map. Where neither of the two is
+    /// written, `podSpec` is `/spec/template/spec`.
     ///
     /// # Errors
     /// Every mistake in it, each with its path.
@@ -51,14 +67,33 @@ impl CustomKinds {
             let path = format!("customResources[{index}]");
             kinds.extend(CustomKind::read(value, &path, &mut mistakes));
         }
-        if mistakes.is_empty() { Ok(Self(kinds)) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self { kinds, presets: Vec::new() }) } else { Err(mistakes) }
     }
 
-    /// The places of the pod specs of a kind. None where it is not known to run Pods.
-    pub(crate) fn pod_specs<'k>(&'k self, group: &'k str, kind: &'k str) -> impl Iterator<Item = &'k str> {
-        let built_in = BUILT_IN.iter().filter(move |(g, k, _)| *g == group && *k == kind).map(|(_, _, place)| *place);
-        let custom = self.0.iter().filter(move |custom| custom.group == group && custom.kind == kind);
-        built_in.chain(custom.map(|custom| custom.pod_spec.as_str()))
+    /// With the kinds of these presets too.
+    #[must_use]
+    pub fn with_presets(self, presets: Vec<&'static Preset>) -> Self {
+        Self { presets, ..self }
+    }
+
+    /// Where a kind has its images. Nowhere where it is not known to run Pods.
+    pub(crate) fn places<'k>(&'k self, group: &str, kind: &str) -> Places<'k> {
+        let mut places = Places::default();
+        places
+            .pod_specs
+            .extend(BUILT_IN.iter().filter(|(g, k, _)| *g == group && *k == kind).map(|(_, _, place)| *place));
+        for custom in self.kinds.iter().filter(|custom| custom.group == group && custom.kind == kind) {
+            places.custom = true;
+            places.pod_specs.extend(custom.pod_spec.as_deref());
+            places.images.extend(custom.images.iter().map(String::as_str));
+        }
+        let resources = self.presets.iter().flat_map(|preset| preset.resources);
+        for resource in resources.filter(|resource| resource.group == group && resource.kind == kind) {
+            places.custom = true;
+            places.pod_specs.extend(resource.pod_specs);
+            places.images.extend(resource.images);
+        }
+        places
     }
 }
 
@@ -68,70 +103,79 @@ impl CustomKind {
         let mut fields = Fields::of(value, path, mistakes)?;
         let group = fields.text("group", mistakes);
         let kind = fields.text("kind", mistakes);
-        let pod_spec = fields.text("podSpec", mistakes).unwrap_or(TEMPLATE);
+        let pod_spec = fields.text("podSpec", mistakes);
+        let images: Vec<String> = fields.parsed_list("images", mistakes).unwrap_or_default();
         if fields.get("group").is_none() {
             mistakes.push(Mistake::new(fields.path("group"), "missing; write the API group, for example argoproj.io"));
         }
         if kind.is_none_or(str::is_empty) && mistakes.len() == before {
             mistakes.push(Mistake::new(fields.path("kind"), "missing; write the kind, for example Rollout"));
         }
-        if !pod_spec.starts_with('/') {
-            let message = format!("`{pod_spec}`: a JSON pointer starts with a slash, for example {TEMPLATE}");
-            mistakes.push(Mistake::new(fields.path("podSpec"), message));
+        let mut refuse = |path: String, text: &str, told: Result<(), String>| {
+            if let Err(message) = told {
+                mistakes.push(Mistake::new(path, format!("`{text}`: {message}")));
+            }
+        };
+        if let Some(group) = group {
+            refuse(fields.path("group"), group, check_group(group));
+        }
+        if let Some(kind) = kind.filter(|kind| !kind.is_empty()) {
+            refuse(fields.path("kind"), kind, check_kind(kind));
+        }
+        if let Some(pod_spec) = pod_spec {
+            refuse(fields.path("podSpec"), pod_spec, check_pod_spec(pod_spec));
+        }
+        for (index, image) in images.iter().enumerate() {
+            refuse(format!("{}[{index}]", fields.path("images")), image, check_image(image));
         }
         if BUILT_IN.iter().any(|(g, k, _)| Some(*g) == group && Some(*k) == kind) {
             mistakes.push(Mistake::new(path, "this kind is read anyway; remove it"));
         }
         fields.finish(mistakes);
+        let pod_spec = pod_spec.or_else(|| images.is_empty().then_some(TEMPLATE));
         (mistakes.len() == before).then_some(()).and_then(|()| {
-            Some(Self { group: group?.to_owned(), kind: kind?.to_owned(), pod_spec: pod_spec.to_owned() })
+            Some(Self {
+                group: group?.to_owned(),
+                kind: kind?.to_owned(),
+                pod_spec: pod_spec.map(str::to_owned),
+                images,
+            })
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use serde_json::json;
+/// The groups of Kubernetes' own that have no dot.
+const DOTLESS_GROUPS: [&str; 5] = ["", "apps", "batch", "autoscaling", "policy"];
 
-    use super::*;
-
-    #[test]
-    fn a_job_of_another_group_is_not_taken_for_a_kubernetes_job() {
-        let custom = CustomKinds::default();
-        assert_eq!(custom.pod_specs("batch", "Job").count(), 1);
-        assert_eq!(custom.pod_specs("batch.volcano.sh", "Job").count(), 0);
+fn check_group(text: &str) -> Result<(), String> {
+    let group = text.trim().split('/').next().unwrap_or_default();
+    if group != text {
+        return Err(format!("write the API group alone: {group}"));
     }
-
-    #[test]
-    fn a_kind_may_have_several_pod_specs() {
-        let custom = CustomKinds::from_value(&json!([
-            {"group": "leaderworkerset.x-k8s.io", "kind": "LeaderWorkerSet", "podSpec": "/spec/a/spec"},
-            {"group": "leaderworkerset.x-k8s.io", "kind": "LeaderWorkerSet", "podSpec": "/spec/b/spec"},
-            {"group": "argoproj.io", "kind": "Rollout"},
-        ]))
-        .unwrap();
-        let places: Vec<_> = custom.pod_specs("leaderworkerset.x-k8s.io", "LeaderWorkerSet").collect();
-        assert_eq!(places, ["/spec/a/spec", "/spec/b/spec"]);
-        assert_eq!(custom.pod_specs("argoproj.io", "Rollout").collect::<Vec<_>>(), [TEMPLATE]);
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    if !text.chars().all(valid) || !(text.contains('.') || DOTLESS_GROUPS.contains(&text)) {
+        return Err("an API group is written like argoproj.io; `kubectl api-resources` has it".to_owned());
     }
-
-    #[rstest]
-    #[case::not_a_list(json!({}), "customResources: must be a list, not a map")]
-    #[case::not_a_map(json!(["Rollout"]), "customResources[0]: must be a map of keys, not a text")]
-    #[case::no_group(json!([{"kind": "Rollout"}]), "customResources[0].group: missing; write the API group, for example argoproj.io")]
-    #[case::no_kind(json!([{"group": "argoproj.io"}]), "customResources[0].kind: missing; write the kind, for example Rollout")]
-    #[case::no_pointer(
-        json!([{"group": "a.io", "kind": "B", "podSpec": "spec.template"}]),
-        "customResources[0].podSpec: `spec.template`: a JSON pointer starts with a slash, for example /spec/template/spec"
-    )]
-    #[case::built_in(json!([{"group": "apps", "kind": "Deployment"}]), "customResources[0]: this kind is read anyway; remove it")]
-    #[case::unknown_key(
-        json!([{"group": "a.io", "kind": "B", "version": "v1"}]),
-        "customResources[0].version: unknown key; the keys here are group, kind, podSpec"
-    )]
-    fn mistakes_name_the_key_and_say_what_to_write(#[case] value: Value, #[case] message: &str) {
-        let mistakes: Vec<_> = CustomKinds::from_value(&value).unwrap_err().iter().map(ToString::to_string).collect();
-        assert_eq!(mistakes, [message]);
-    }
+    Ok(())
 }
+
+fn check_kind(text: &str) -> Result<(), String> {
+    let mut characters = text.chars();
+    let valid =
+        characters.next().is_some_and(|c| c.is_ascii_uppercase()) && characters.all(|c| c.is_ascii_alphanumeric());
+    if valid {
+        return Ok(());
+    }
+    let name = text.trim().to_ascii_lowercase();
+    let known = PRESETS.iter().flat_map(|preset| preset.resources);
+    let kind = known
+        .map(|resource| (resource.plural, resource.kind))
+        .find(|(plural, kind)| *plural == name || kind.eq_ignore_ascii_case(&name));
+    Err(match kind {
+        Some((_, kind)) => format!("a kind is a singular with capitals; write {kind}"),
+        None => "a kind is a singular with capitals, like Rollout; `kubectl api-resources` has it".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

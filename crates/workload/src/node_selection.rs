@@ -15,7 +15,10 @@ pub(crate) fn narrow(pod_spec: &Value, platforms: &Platforms) -> Option<Platform
     let terms = pod_spec
         .pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms")
         .and_then(Value::as_array);
+    // What the API server itself holds a node to (PodOS), whatever the selector says.
+    let os = pod_spec.pointer("/os/name").and_then(Value::as_str).filter(|os| !os.is_empty());
     let fits = |platform: &&Platform| {
+        let os_fits = os.is_none_or(|os| platform.os() == os);
         let selected = selector.is_none_or(|selector| {
             selector.iter().all(|(label, value)| match (label_of(label, platform), value.as_str()) {
                 (Some(has), Some(wants)) => has == wants,
@@ -24,7 +27,7 @@ pub(crate) fn narrow(pod_spec: &Value, platforms: &Platforms) -> Option<Platform
         });
         // Terms are alternatives. An empty list matches no node, but the API server refuses it.
         let allowed = terms.is_none_or(|terms| terms.is_empty() || terms.iter().any(|term| matches(term, platform)));
-        selected && allowed
+        os_fits && selected && allowed
     };
     Platforms::new(platforms.iter().filter(fits).cloned()).ok()
 }
@@ -86,6 +89,11 @@ mod tests {
     #[case::old_label(json!({"nodeSelector": {"beta.kubernetes.io/arch": "s390x"}}), &["linux/s390x"])]
     #[case::other_label(json!({"nodeSelector": {"disk": "ssd"}}), &ALL)]
     #[case::never_widened(json!({"nodeSelector": {"kubernetes.io/arch": "riscv64"}}), &[])]
+    #[case::os_of_the_pod(json!({"os": {"name": "windows"}}), &["windows/amd64"])]
+    #[case::os_of_the_pod_and_architecture(json!({"os": {"name": "linux"}, "nodeSelector": {"kubernetes.io/arch": "arm64"}}), &["linux/arm64"])]
+    #[case::os_of_the_pod_against_its_selector(json!({"os": {"name": "windows"}, "nodeSelector": {"kubernetes.io/os": "linux"}}), &[])]
+    #[case::os_left_empty(json!({"os": {"name": ""}}), &ALL)]
+    #[case::os_of_another_type(json!({"os": "windows"}), &ALL)]
     #[case::wrong_types(json!({"nodeSelector": {"kubernetes.io/arch": 5}, "affinity": []}), &ALL)]
     #[case::selector_is_a_list(json!({"nodeSelector": ["kubernetes.io/arch"]}), &ALL)]
     fn node_selectors_narrow(#[case] pod_spec: Value, #[case] expected: &[&str]) {

@@ -4,9 +4,12 @@ use std::str::FromStr;
 
 use harbor_warmer_protocol::{Digest, DigestError, RepositoryPath, Tag};
 
-const DOCKER_HUB: &str = "docker.io";
-/// Docker's first name for its registry. Old manifests still carry it.
-const DOCKER_HUB_LEGACY: &str = "index.docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
+/// Docker Hub's other names: Docker's first name for its registry, the host that serves it, an old alias of that, and
+/// the web site, whose addresses people copy.
+const DOCKER_HUB_ALIASES: [&str; 4] =
+    ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", DOCKER_HUB_SITE];
+const DOCKER_HUB_SITE: &str = "hub.docker.com";
 
 /// No reference is longer: a host of 253, a port, a repository of 255, a tag of 128 and a digest have 730 characters.
 /// Longer texts aren't looked at, so that no workload can make the policy work on megabytes.
@@ -18,6 +21,9 @@ const MAX_CHARACTERS: usize = 1024;
 /// there with `library/` in front where they have no other part, and a name with neither tag nor digest means
 /// `latest`. oci-spec's type of the same name does this too but brings a regular expression engine, most of a
 /// megabyte of wasm; it is the oracle of this one's tests. Two references are equal when their normal forms are.
+///
+/// The normal form has one name for a registry that has several: hosts in lower case, without the port 443, and
+/// `docker.io` for Docker Hub's aliases, with `library/` as everywhere at Docker Hub.
 #[derive(Clone)]
 pub struct Reference {
     written: String,
@@ -34,8 +40,18 @@ pub enum ReferenceError {
     Empty,
     /// Longer than any reference can be.
     TooLong,
+    /// A template's variable stands in it, such as `${REGISTRY}`, `$(params.image)` or `{{ .Values.image }}`.
+    Template,
+    /// `ko://`, which ko replaces with the image that it builds.
+    Ko,
+    /// `https://`, `docker://` or another scheme.
+    Scheme,
+    /// The registry is an IPv6 address, which the grammar doesn't have.
+    Ipv6,
     /// What stands before the first slash is no host with an optional port.
     InvalidRegistry,
+    /// The repository has capital letters.
+    Capitals,
     /// The repository is not what registries accept.
     InvalidRepository,
     /// What stands after the colon is no tag.
@@ -46,16 +62,24 @@ pub enum ReferenceError {
 
 impl fmt::Display for ReferenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A warning has room for some 70 characters beside the image.
         match self {
             Self::Empty => f.write_str("the image is empty"),
             Self::TooLong => write!(f, "the image has more than {MAX_CHARACTERS} characters"),
-            Self::InvalidRegistry => f.write_str("the image's registry is not a host name with an optional port"),
-            Self::InvalidRepository => f.write_str(
-                "the image's repository may hold a-z and 0-9, separated by `.`, `_`, `__`, hyphens and slashes, \
-                 and at most 255 characters",
-            ),
-            Self::InvalidTag => f.write_str("the image's tag may hold 128 letters, digits, `_`, `.` and `-`"),
-            Self::InvalidDigest(error) => write!(f, "the image's digest: {error}"),
+            Self::Template => f.write_str("a variable of a template was not filled in"),
+            Self::Ko => f.write_str("`ko://` was not replaced; apply it with `ko apply`"),
+            Self::Scheme => f.write_str("an image has no scheme; leave out what ends in `://`"),
+            Self::Ipv6 => f.write_str("an image can't name an IPv6 address; write a host name"),
+            Self::InvalidRegistry => f.write_str("its registry is not a host name with an optional port"),
+            Self::Capitals => f.write_str("its repository has capital letters; write lower case"),
+            Self::InvalidRepository => {
+                f.write_str("its repository may hold a-z, 0-9, and single `.`, `_`, `-`, `/` between them")
+            }
+            Self::InvalidTag => f.write_str("its tag may hold up to 128 letters, digits, `_`, `.` and `-`"),
+            Self::InvalidDigest(DigestError::UnsupportedAlgorithm) => {
+                f.write_str("its digest is not sha256, the only kind that Harbor has")
+            }
+            Self::InvalidDigest(error) => error.fmt(f),
         }
     }
 }
@@ -98,11 +122,18 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Err(ReferenceError::Empty);
         }
         if text.len() > MAX_CHARACTERS {
             return Err(ReferenceError::TooLong);
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(if scheme == "ko" { ReferenceError::Ko } else { ReferenceError::Scheme });
+        }
+        // None of these is in any image's grammar, and each opens a variable of some templates.
+        if text.contains(['$', '{', '<', '%']) {
+            return Err(ReferenceError::Template);
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(ReferenceError::InvalidDigest)?)),
@@ -126,30 +157,77 @@ impl FromStr for Reference {
     }
 }
 
-/// What stands before the first slash is a registry only where it can't be the first part of a Docker Hub name
-/// (`splitDockerDomain` of distribution/reference).
 fn split_registry(name: &str) -> Result<(String, RepositoryPath), ReferenceError> {
-    let (registry, path) = match name.split_once('/') {
-        Some((first, rest)) if is_explicit_registry(first) => (first, rest),
-        _ => (DOCKER_HUB, name),
-    };
+    let (registry, path) = apart(name);
+    if registry.starts_with('[') {
+        return Err(ReferenceError::Ipv6);
+    }
     if !is_host_and_port(registry) {
         return Err(ReferenceError::InvalidRegistry);
     }
-    let registry = canonical_registry(registry);
-    let path = if registry == DOCKER_HUB && !path.contains('/') { &format!("library/{path}") } else { path };
-    let repository = path.parse().map_err(|_| ReferenceError::InvalidRepository)?;
-    Ok((registry.to_owned(), repository))
+    let (registry, path) = normal(registry, path);
+    let invalid = |_| match path.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => ReferenceError::Capitals,
+        false => ReferenceError::InvalidRepository,
+    };
+    Ok((registry, path.parse().map_err(invalid)?))
 }
 
-/// Whether the first part of a name is a registry rather than an owner at Docker Hub.
+/// What stands before the first slash is a registry only where it can't be the first part of a Docker Hub name
+/// (`splitDockerDomain` of distribution/reference).
+fn apart(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((first, rest)) if is_explicit_registry(first) => (first, rest),
+        _ => (DOCKER_HUB, name),
+    }
+}
+
+/// Registry and repository in normal form.
+pub(crate) fn normal(registry: &str, path: &str) -> (String, String) {
+    let host = canonical_registry(registry);
+    if host != DOCKER_HUB {
+        return (host, path.to_owned());
+    }
+    let path = match registry.to_ascii_lowercase().starts_with(DOCKER_HUB_SITE) {
+        // The addresses of the web site's pages: `/r/grafana/loki` and `/_/nginx`.
+        true => path.strip_prefix("r/").or_else(|| path.strip_prefix("_/")).unwrap_or(path),
+        false => path,
+    };
+    (host, if path.contains('/') { path.to_owned() } else { format!("library/{path}") })
+}
+
+/// What a text that is no reference would name if it were one: `registry/repository` in lower case, as far as it can be
+/// told. Only for finding out whether a rule is meant for it.
+pub(crate) fn likely_name(text: &str) -> String {
+    let text: String = text.chars().take(MAX_CHARACTERS).collect();
+    let text = text.trim();
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.split_once('@').map_or(text, |(name, _)| name);
+    let (registry, path) = apart(text);
+    let path = path.split_once(':').map_or(path, |(path, _)| path);
+    let (registry, path) = normal(registry, path);
+    format!("{registry}/{}", path.to_ascii_lowercase())
+}
+
+/// Whether the first part of a name is a registry rather than an owner at Docker Hub. An owner has no capitals.
 pub(crate) fn is_explicit_registry(first: &str) -> bool {
-    first.contains(['.', ':']) || first == "localhost"
+    first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 /// The one name of a registry that has several.
-pub(crate) fn canonical_registry(registry: &str) -> &str {
-    if registry == DOCKER_HUB_LEGACY { DOCKER_HUB } else { registry }
+///
+/// A host without a dot keeps its port and its capitals: `registry/app` would be read as an owner at Docker Hub. And a
+/// loopback address keeps its port, since runtimes speak plain HTTP there.
+pub(crate) fn canonical_registry(registry: &str) -> String {
+    if !registry.contains(['.', ':']) {
+        return registry.to_owned();
+    }
+    let host = registry.to_ascii_lowercase();
+    let host = match host.strip_suffix(":443") {
+        Some(bare) if bare.contains('.') && !bare.starts_with("127.") => bare.to_owned(),
+        _ => host,
+    };
+    if DOCKER_HUB_ALIASES.contains(&host.as_str()) { DOCKER_HUB.to_owned() } else { host }
 }
 
 /// A host name or IPv4 address, with a port or without one. No IPv6: the reference grammar of OCI clients has none.

@@ -1,17 +1,26 @@
+//! The rules that say where in Harbor an image is.
+//!
+//! A rule matches the normal form of an image, however a workload writes it: one image has one place. Reading the rules
+//! ([`reader`]) refuses what can't do what its author meant, as far as that can be told without any image: a pattern that
+//! no image fits, a template that gives no name, a rule that no image gets to ([`reach`]).
+
 mod examples;
+mod pattern;
+mod prefix;
+mod reach;
+mod reader;
 
 use std::fmt;
 
-use harbor_warmer_protocol::{
-    HarborImage, HarborName, NameError, ProjectName, RepositoryPath, Subject, Tag, TagError, TargetName,
-};
-use regex_lite::Regex;
+use harbor_warmer_protocol::{HarborImage, HarborName, NameError, ProjectName, Subject, Tag, TagError, TargetName};
 use serde_json::Value;
 
 use crate::fields::type_name;
-use crate::reference::{canonical_registry, is_explicit_registry, is_host_and_port};
+use crate::reference::{DOCKER_HUB, likely_name};
 use crate::template::Template;
-use crate::{Ecr, Fields, Mistake, Reference};
+use crate::{Ecr, Mistake, Reference};
+use pattern::Pattern;
+use prefix::{Prefix, rest_after};
 
 pub use examples::Examples;
 
@@ -29,13 +38,9 @@ struct Rule {
 #[derive(Clone, Debug)]
 enum Matcher {
     Prefix(Prefix),
-    Pattern(Regex),
+    Pattern(Pattern),
     Ecr { accounts: Vec<String>, regions: Vec<String>, prefix: Option<String> },
 }
-
-/// The start of `registry/repository`, ending between two parts.
-#[derive(Clone, Debug)]
-struct Prefix(String);
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -98,11 +103,14 @@ pub enum MapErrorReason {
 
 impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rules[{}] gives ", self.rule)?;
+        // What is wrong comes first: what the rule gave can be long, and a warning is cut.
+        let rule = self.rule;
         match &self.reason {
-            MapErrorReason::Project(text, error) => write!(f, "the project `{text}`, but it {error}"),
-            MapErrorReason::Repository(text, error) => write!(f, "the repository `{text}`, but it {error}"),
-            MapErrorReason::Tag(text, error) => write!(f, "the tag `{text}`, but {error}"),
+            MapErrorReason::Project(text, error) => write!(f, "rules[{rule}] gives no project: it {error}: `{text}`"),
+            MapErrorReason::Repository(text, error) => {
+                write!(f, "rules[{rule}] gives no repository: it {error}: `{text}`")
+            }
+            MapErrorReason::Tag(text, error) => write!(f, "rules[{rule}] gives no tag: {error}: `{text}`"),
         }
     }
 }
@@ -125,6 +133,9 @@ impl RuleSet {
             .enumerate()
             .filter_map(|(index, rule)| Rule::read(rule, &format!("rules[{index}]"), &mut mistakes))
             .collect();
+        if mistakes.is_empty() {
+            mistakes = reach::unreachable(&rules);
+        }
         if mistakes.is_empty() { Ok(Self(rules)) } else { Err(mistakes) }
     }
 
@@ -165,19 +176,37 @@ impl RuleSet {
 
     /// What the first rule that matches makes of an image.
     pub fn map(&self, reference: &Reference) -> Mapping {
+        self.map_by(reference).1
+    }
+
+    /// The same, with the rule that decides, counted from 0 as in `rules[0]`.
+    pub fn map_by(&self, reference: &Reference) -> (Option<usize>, Mapping) {
         let subject = Matchable::new(reference);
         for (index, rule) in self.0.iter().enumerate() {
             let Some(variables) = rule.matcher.matches(&subject) else { continue };
-            return match &rule.action {
+            let mapping = match &rule.action {
                 Action::Skip => Mapping::Skipped,
                 Action::Map(destination) => destination
                     .map(reference, &variables)
                     .map_or_else(|reason| Mapping::Failed(MapError { rule: index, reason }), Mapping::Mapped),
             };
+            return (Some(index), mapping);
         }
-        Mapping::Unmatched
+        (None, Mapping::Unmatched)
+    }
+
+    /// The first rule that would be for a text that is no reference, judged by what it seems to name, and whether that
+    /// rule says skip.
+    pub(crate) fn meant_for(&self, text: &str) -> Option<(usize, bool)> {
+        let written: String = text.chars().take_while(|c| *c != '@').take(LOOKED_AT_MAX).collect();
+        let likely = likely_name(text);
+        let index = self.0.iter().position(|rule| rule.matcher.is_meant_for(&written, &likely))?;
+        Some((index, matches!(self.0.get(index)?.action, Action::Skip)))
     }
 }
+
+/// How much of a text that is no reference is looked at.
+const LOOKED_AT_MAX: usize = 1024;
 
 /// In order of appearance. Rules are few, and a set's code would be a good part of the policy's size.
 fn each_once<T: PartialEq>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
@@ -190,26 +219,35 @@ fn each_once<T: PartialEq>(items: impl Iterator<Item = T>) -> impl Iterator<Item
     seen.into_iter()
 }
 
-/// The forms of a reference that matchers look at.
+/// The forms of a reference that matchers look at. All of them follow from its normal form, so that every spelling of an
+/// image is matched alike.
 struct Matchable<'r> {
     reference: &'r Reference,
     /// `registry/repository`.
     name: String,
-    /// The normal form without its digest.
-    normal: String,
+    /// What patterns see, in this order.
+    forms: Vec<String>,
 }
 
 impl<'r> Matchable<'r> {
     fn new(reference: &'r Reference) -> Self {
         let name = reference.name();
-        let normal = reference.tag().map_or_else(|| name.clone(), |tag| format!("{name}:{tag}"));
-        Self { reference, name, normal }
-    }
-
-    /// As the workload wrote it, without its digest.
-    fn written(&self) -> &str {
-        let written = self.reference.written();
-        written.split_once('@').map_or(written, |(name, _)| name)
+        let mut names = vec![name.as_str()];
+        if reference.registry() == DOCKER_HUB {
+            // The short forms, which people write there, and write patterns for.
+            let repository = reference.repository().as_str();
+            names.push(repository);
+            names.extend(repository.strip_prefix("library/"));
+        }
+        let tag = reference.tag().map(Tag::as_str);
+        let mut forms = Vec::new();
+        for name in names {
+            forms.extend(tag.map(|tag| format!("{name}:{tag}")));
+            if tag.is_none_or(|tag| tag == "latest") {
+                forms.push(name.to_owned());
+            }
+        }
+        Self { reference, name, forms }
     }
 }
 
@@ -238,7 +276,7 @@ impl Matcher {
         match self {
             Self::Prefix(_) => names.push(REST),
             Self::Pattern(pattern) => {
-                names.extend(pattern.capture_names().flatten().filter(|name| !ALWAYS.contains(name)));
+                names.extend(pattern.groups().filter(|name| !ALWAYS.contains(name)));
             }
             Self::Ecr { .. } => names.extend([REST, ACCOUNT, REGION]),
         }
@@ -250,22 +288,11 @@ impl Matcher {
         let mut variables = Vec::new();
         match self {
             Self::Prefix(prefix) => variables.push((REST, prefix.rest_of(&subject.name)?)),
-            Self::Pattern(pattern) => {
-                let captures = pattern.captures(subject.written()).or_else(|| pattern.captures(&subject.normal))?;
-                let groups = pattern.capture_names().flatten();
-                variables.extend(groups.filter_map(|name| Some((name, captures.name(name)?.as_str()))));
-            }
+            Self::Pattern(pattern) => variables.extend(subject.forms.iter().find_map(|form| pattern.groups_in(form))?),
             Self::Ecr { accounts, regions, prefix } => {
                 let ecr = Ecr::of(reference)?;
-                let listed = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
-                if !listed(accounts, ecr.account()) || !listed(regions, ecr.region()) {
-                    return None;
-                }
                 let repository = reference.repository().as_str();
-                let rest = match prefix {
-                    Some(prefix) => rest_after(prefix, repository)?,
-                    None => repository,
-                };
+                let rest = rest_in_ecr(&ecr, repository, accounts, regions, prefix.as_deref())?;
                 // The host starts with the account, and the region is a part of it.
                 let host = reference.registry();
                 let account = host.get(..ecr.account().len())?;
@@ -280,33 +307,32 @@ impl Matcher {
         ]);
         Some(Variables(variables))
     }
+    /// Whether the rule is for what a text seems to name: `registry/repository` in lower case.
+    fn is_meant_for(&self, written: &str, likely: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => prefix.rest_of(likely).is_some(),
+            Self::Pattern(pattern) => pattern.is_in(written) || pattern.is_in(likely),
+            Self::Ecr { accounts, regions, prefix } => likely.split_once('/').is_some_and(|(host, path)| {
+                let ecr = Ecr::from_host(host);
+                ecr.and_then(|ecr| rest_in_ecr(&ecr, path, accounts, regions, prefix.as_deref())).is_some()
+            }),
+        }
+    }
 }
 
-/// What follows `prefix` and a slash, or nothing where `text` is the prefix itself. `ghcr.io/acme` is no prefix of
-/// `ghcr.io/acme-labs`.
-fn rest_after<'t>(prefix: &str, text: &'t str) -> Option<&'t str> {
-    let rest = text.strip_prefix(prefix)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
-}
-
-impl Prefix {
-    fn rest_of<'t>(&self, name: &'t str) -> Option<&'t str> {
-        rest_after(&self.0, name)
+/// What follows the prefix in a repository of such a registry.
+fn rest_in_ecr<'r>(
+    ecr: &Ecr,
+    repository: &'r str,
+    accounts: &[String],
+    regions: &[String],
+    prefix: Option<&str>,
+) -> Option<&'r str> {
+    let listed = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
+    if !listed(accounts, ecr.account()) || !listed(regions, ecr.region()) {
+        return None;
     }
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let trimmed = text.strip_suffix('/').unwrap_or(text);
-        let (registry, repository) =
-            trimmed.split_once('/').map_or((trimmed, None), |(registry, repository)| (registry, Some(repository)));
-        if !is_explicit_registry(registry) || !is_host_and_port(registry) {
-            return Err("a prefix starts with the registry, for example docker.io/library/ or ghcr.io/");
-        }
-        if repository.is_some_and(|repository| repository.parse::<RepositoryPath>().is_err()) {
-            return Err("after the registry, a prefix holds whole parts of a repository in lower case, without a tag");
-        }
-        let registry = canonical_registry(registry);
-        Ok(Self(repository.map_or_else(|| registry.to_owned(), |repository| format!("{registry}/{repository}"))))
-    }
+    prefix.map_or(Some(repository), |prefix| rest_after(prefix, repository))
 }
 
 impl Destination {
@@ -337,163 +363,6 @@ impl Destination {
             target: self.target.clone(),
             subject,
         })
-    }
-}
-
-impl Rule {
-    fn read(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let mut fields = Fields::of(value, path, mistakes)?;
-        let matcher = Matcher::read(&mut fields, path, mistakes);
-        let skip = fields.boolean("skip", mistakes).unwrap_or(false);
-        let action = Action::read(&mut fields, skip, matcher.as_ref(), mistakes);
-        fields.finish(mistakes);
-        Some(Self { matcher: matcher?, action: action? })
-    }
-}
-
-impl Matcher {
-    fn read(fields: &mut Fields<'_>, path: &str, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let keys = ["prefix", "pattern", "ecr"];
-        let written: Vec<_> = keys.into_iter().filter(|key| fields.get(key).is_some()).collect();
-        let [key] = written.as_slice() else {
-            let message = match written.as_slice() {
-                [] => "a rule needs one of prefix, pattern and ecr, which say which images it is for".to_owned(),
-                several => format!("a rule has one of prefix, pattern and ecr; here are {}", several.join(" and ")),
-            };
-            mistakes.push(Mistake::new(path, message));
-            return None;
-        };
-        match *key {
-            "prefix" => {
-                let text = fields.text("prefix", mistakes)?;
-                match Prefix::parse(text) {
-                    Ok(prefix) => Some(Self::Prefix(prefix)),
-                    Err(message) => {
-                        mistakes.push(Mistake::new(fields.path("prefix"), format!("`{text}`: {message}")));
-                        None
-                    }
-                }
-            }
-            "pattern" => {
-                let text = fields.text("pattern", mistakes)?;
-                match Regex::new(text) {
-                    Ok(pattern) => Some(Self::Pattern(pattern)),
-                    Err(error) => {
-                        let message = format!("`{text}` is not a regular expression: {error}");
-                        mistakes.push(Mistake::new(fields.path("pattern"), message));
-                        None
-                    }
-                }
-            }
-            _ => Self::read_ecr(fields, mistakes),
-        }
-    }
-
-    fn read_ecr(fields: &mut Fields<'_>, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let before = mistakes.len();
-        let path = fields.path("ecr");
-        let mut ecr = Fields::of(fields.get("ecr")?, path, mistakes)?;
-        let accounts: Vec<String> = ecr.parsed_list("accounts", mistakes).unwrap_or_default();
-        for (index, account) in accounts.iter().enumerate() {
-            if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-                let path = format!("{}[{index}]", ecr.path("accounts"));
-                mistakes.push(Mistake::new(path, format!("`{account}`: an AWS account has 12 digits")));
-            }
-        }
-        let regions: Vec<String> = ecr.parsed_list("regions", mistakes).unwrap_or_default();
-        for (index, region) in regions.iter().enumerate() {
-            let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if region.is_empty() || !region.bytes().all(valid) {
-                let path = format!("{}[{index}]", ecr.path("regions"));
-                mistakes.push(Mistake::new(path, format!("`{region}`: an AWS region is written like eu-central-1")));
-            }
-        }
-        let prefix: Option<&str> = ecr.text("prefix", mistakes).map(|prefix| prefix.trim_matches('/'));
-        if let Some(Err(error)) = prefix.map(str::parse::<RepositoryPath>) {
-            mistakes.push(Mistake::new(ecr.path("prefix"), format!("{error}")));
-        }
-        ecr.finish(mistakes);
-        (mistakes.len() == before).then(|| Self::Ecr { accounts, regions, prefix: prefix.map(str::to_owned) })
-    }
-}
-
-impl Action {
-    fn read(
-        fields: &mut Fields<'_>,
-        skip: bool,
-        matcher: Option<&Matcher>,
-        mistakes: &mut Vec<Mistake>,
-    ) -> Option<Self> {
-        let before = mistakes.len();
-        let harbor = fields.parsed("harbor", mistakes);
-        let target = fields.parsed("target", mistakes);
-        let variables = matcher.map(Matcher::variables);
-        let mut template = |key: &'static str, mistakes: &mut Vec<Mistake>| {
-            let text = fields.text(key, mistakes)?;
-            let template = read_template(text, variables.as_deref())
-                .and_then(|template| check_constant(key, &template).map(|()| template));
-            match template {
-                Ok(template) => Some(template),
-                Err(message) => {
-                    mistakes.push(Mistake::new(fields.path(key), format!("`{text}`: {message}")));
-                    None
-                }
-            }
-        };
-        let project = template("project", mistakes);
-        let repository = template("repository", mistakes);
-        let tag = template("tag", mistakes);
-        if skip {
-            for key in ["harbor", "project", "repository", "tag", "target"] {
-                if fields.get(key).is_some() {
-                    mistakes.push(Mistake::new(fields.path(key), "a rule with `skip: true` warms nothing; remove it"));
-                }
-            }
-            return (mistakes.len() == before).then_some(Self::Skip);
-        }
-        if fields.get("harbor").is_none() {
-            let message = "missing; write the name that the Harbor has in the warmer's configuration";
-            mistakes.push(Mistake::new(fields.path("harbor"), message));
-        }
-        if fields.get("project").is_none() {
-            let message = "missing; write the Harbor project that is the proxy cache for these images";
-            mistakes.push(Mistake::new(fields.path("project"), message));
-        }
-        let repository = repository.or_else(|| Some(default_repository(matcher?)));
-        (mistakes.len() == before)
-            .then_some(())
-            .and_then(|()| {
-                Some(Destination { harbor: harbor?, project: project?, repository: repository?, tag, target })
-            })
-            .map(|destination| Self::Map(Box::new(destination)))
-    }
-}
-
-/// What follows the prefix; of a pattern its group `repository`, which stands in for the whole repository.
-fn default_repository(matcher: &Matcher) -> Template {
-    match matcher {
-        Matcher::Prefix(_) | Matcher::Ecr { .. } => Template::variable(REST),
-        Matcher::Pattern(_) => Template::variable(REPOSITORY),
-    }
-}
-
-fn read_template(text: &str, variables: Option<&[&str]>) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|error| error.to_string())?;
-    // Without a valid matcher the variables aren't known, and its own mistake is told already.
-    let Some(variables) = variables else { return Ok(template) };
-    if let Some(unknown) = template.variables().find(|name| !variables.contains(name)) {
-        return Err(format!("there is no variable {{{unknown}}}; this rule has {}", variables.join(", ")));
-    }
-    Ok(template)
-}
-
-/// A template without variables can be judged before any image is seen.
-fn check_constant(key: &str, template: &Template) -> Result<(), String> {
-    let Some(text) = template.constant() else { return Ok(()) };
-    match key {
-        "project" => text.parse::<ProjectName>().map(drop).map_err(|error| error.to_string()),
-        "repository" => text.parse::<RepositoryPath>().map(drop).map_err(|error| error.to_string()),
-        _ => text.parse::<Tag>().map(drop).map_err(|error| error.to_string()),
     }
 }
 

@@ -15,7 +15,7 @@ enum Part {
 pub(crate) enum TemplateError {
     /// A brace without its partner, or with nothing between the two.
     Brace,
-    /// `$1` or `${name}`, as other tools write it.
+    /// `$1`, `${name}` or `\1`, as other tools write it.
     Dollar,
 }
 
@@ -23,14 +23,14 @@ impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Brace => "a variable is written {name}, with both braces",
-            Self::Dollar => "a variable is written {name}; instead of $1, name the pattern's group, `(?<name>…)`",
+            Self::Dollar => "a variable is written {name}; instead of a number, name the pattern's group, `(?<name>…)`",
         })
     }
 }
 
 impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        if text.contains('$') {
+        if text.contains(['$', '\\']) {
             return Err(TemplateError::Dollar);
         }
         let mut parts = Vec::new();
@@ -115,6 +115,7 @@ mod tests {
     #[case::nested("{a{b}}", TemplateError::Brace)]
     #[case::numbered("$1/x", TemplateError::Dollar)]
     #[case::shell("${a}", TemplateError::Dollar)]
+    #[case::sed(r"\1/x", TemplateError::Dollar)]
     fn broken_templates_are_refused(#[case] text: &str, #[case] error: TemplateError) {
         assert_eq!(Template::parse(text), Err(error));
     }

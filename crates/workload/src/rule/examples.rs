@@ -40,6 +40,29 @@ impl RuleSet {
             .collect()
     }
 
+    /// For each rule an image that it decides. None for a pattern for which none is found.
+    pub fn example_of_each(&self) -> Vec<Option<Reference>> {
+        let examples = self.0.iter().enumerate().map(|(index, rule)| {
+            let written = match &rule.matcher {
+                Matcher::Pattern(pattern) => {
+                    let sample = pattern.sample();
+                    // What the pattern says may be the start, the end or the middle of an image.
+                    let around =
+                        [("", ""), ("", "app"), ("", "app:1"), ("", ":1"), ("registry.example/", ""), ("app", "")];
+                    around.iter().map(|(before, after)| format!("{before}{sample}{after}")).collect()
+                }
+                matcher => RESTS
+                    .iter()
+                    .map(|rest| format!("{}/{rest}", matcher.base(None)))
+                    .chain([matcher.base(None)])
+                    .collect::<Vec<_>>(),
+            };
+            let mut images = written.iter().filter_map(|image| image.parse().ok());
+            images.find(|image| self.decides(image) == Some(index))
+        });
+        examples.collect()
+    }
+
     /// The first rule that matches.
     fn decides(&self, image: &Reference) -> Option<usize> {
         let image = Matchable::new(image);
@@ -49,9 +72,22 @@ impl RuleSet {
 
 impl Matcher {
     fn examples(&self, destination: &Destination, registry: Option<&str>) -> Vec<String> {
-        let base = match self {
-            Self::Prefix(prefix) => prefix.0.clone(),
-            Self::Pattern(_) => return Vec::new(),
+        if let Self::Pattern(_) = self {
+            return Vec::new();
+        }
+        let base = self.base(registry);
+        if destination.repository.constant().is_some() {
+            // Such a rule is for the one image that its prefix is.
+            return vec![base];
+        }
+        RESTS.iter().map(|rest| format!("{base}/{rest}")).collect()
+    }
+
+    /// What the images begin with; nothing of a pattern's.
+    fn base(&self, registry: Option<&str>) -> String {
+        match self {
+            Self::Prefix(prefix) => prefix.name.clone(),
+            Self::Pattern(_) => String::new(),
             Self::Ecr { accounts, regions, prefix } => {
                 let own = registry.filter(|registry| {
                     let image = format!("{registry}/{}/app", prefix.as_deref().unwrap_or("app")).parse();
@@ -67,12 +103,7 @@ impl Matcher {
                 );
                 prefix.as_ref().map_or_else(|| host.clone(), |prefix| format!("{host}/{prefix}"))
             }
-        };
-        if destination.repository.constant().is_some() {
-            // Such a rule is for the one image that its prefix is.
-            return vec![base];
         }
-        RESTS.iter().map(|rest| format!("{base}/{rest}")).collect()
     }
 }
 
@@ -106,15 +137,15 @@ mod tests {
     fn what_an_earlier_rule_decides_is_no_example_and_other_targets_have_their_own() {
         let rules = RuleSet::from_value(&json!([
             {"prefix": "ecr.example/team", "skip": true},
-            {"prefix": "ecr.example", "harbor": "main", "project": "hub", "target": "prod"},
             {"prefix": "ecr.example/x", "harbor": "main", "project": "hub", "target": "test"},
+            {"prefix": "ecr.example", "harbor": "main", "project": "hub", "target": "prod"},
         ]))
         .unwrap();
 
         let examples = rules.examples(&"prod".parse().unwrap(), None);
 
         let images: Vec<_> = examples.iter().flat_map(|of| &of.images).map(Reference::name).collect();
-        assert_eq!((examples[0].rule, images), (1, vec!["ecr.example/app".to_owned()]));
+        assert_eq!((examples[0].rule, images), (2, vec!["ecr.example/app".to_owned()]));
         assert!(rules.examples(&"none-such".parse().unwrap(), None).is_empty());
     }
 }

@@ -34,7 +34,7 @@ fn mapped(rules: &RuleSet, image: &str) -> String {
 #[case::rest_is_the_repository("ghcr.io/acme/app:1", "main/github/acme/app:1")]
 #[case::docker_hub_short_names("nginx", "main/dockerhub/library/nginx:latest")]
 #[case::docker_hub_old_name("index.docker.io/grafana/loki:3", "main/dockerhub/grafana/loki:3")]
-fn a_prefix_is_followed_by_the_repository(#[case] image: &str, #[case] expected: &str) {
+fn a_prefix_gives_the_whole_repository(#[case] image: &str, #[case] expected: &str) {
     let rules = rules(json!([
         {"prefix": "ghcr.io/", "harbor": "main", "project": "github"},
         {"prefix": "docker.io", "harbor": "main", "project": "dockerhub"},
@@ -45,7 +45,7 @@ fn a_prefix_is_followed_by_the_repository(#[case] image: &str, #[case] expected:
 #[test]
 fn a_prefix_ends_between_two_parts() {
     let rules = rules(json!([{"prefix": "ghcr.io/acme", "harbor": "main", "project": "acme"}]));
-    assert_eq!(mapped(&rules, "ghcr.io/acme/app:1"), "main/acme/app:1");
+    assert_eq!(mapped(&rules, "ghcr.io/acme/app:1"), "main/acme/acme/app:1");
     assert_eq!(map(&rules, "ghcr.io/acme-labs/app:1"), Mapping::Unmatched);
     assert_eq!(map(&rules, "ghcr.io.evil.example/acme/app:1"), Mapping::Unmatched);
 }
@@ -53,7 +53,7 @@ fn a_prefix_ends_between_two_parts() {
 #[test]
 fn a_prefix_may_be_a_whole_repository() {
     let rules = rules(json!([
-        {"prefix": "ghcr.io/acme/app", "harbor": "main", "project": "acme", "repository": "acme/app"}
+        {"prefix": "ghcr.io/acme/app", "harbor": "main", "project": "acme"}
     ]));
     assert_eq!(mapped(&rules, "ghcr.io/acme/app:1"), "main/acme/acme/app:1");
 }
@@ -66,7 +66,7 @@ fn the_first_rule_that_matches_decides() {
         {"prefix": "ghcr.io", "harbor": "two", "project": "github"},
     ]));
     assert_eq!(map(&rules, "ghcr.io/acme/secret/app"), Mapping::Skipped);
-    assert_eq!(mapped(&rules, "ghcr.io/acme/app:1"), "one/acme/app:1");
+    assert_eq!(mapped(&rules, "ghcr.io/acme/app:1"), "one/acme/acme/app:1");
     assert_eq!(mapped(&rules, "ghcr.io/other/app:1"), "two/github/other/app:1");
     assert_eq!(map(&rules, "quay.io/a/b"), Mapping::Unmatched);
 }
@@ -96,10 +96,11 @@ fn veradcos_own_example_maps_as_veradco_maps_it() {
 }
 
 #[test]
-fn a_pattern_sees_the_image_as_written_and_then_its_normal_form() {
+fn a_pattern_sees_the_normal_form_and_docker_hubs_short_forms_of_it() {
     let written = rules(json!([{"pattern": "^nginx$", "harbor": "main", "project": "p"}]));
     assert_eq!(mapped(&written, "nginx"), "main/p/library/nginx:latest");
-    assert_eq!(map(&written, "docker.io/library/nginx"), Mapping::Unmatched);
+    assert_eq!(mapped(&written, "docker.io/library/nginx"), "main/p/library/nginx:latest");
+    assert_eq!(map(&written, "ghcr.io/a/nginx"), Mapping::Unmatched);
     let normal = rules(
         json!([{"pattern": "^docker\\.io/library/(?<name>[^:]+):latest$", "harbor": "main", "project": "p", "repository": "lib/{name}"}]),
     );
@@ -143,9 +144,9 @@ fn a_tag_can_be_rewritten() {
     "ghcr.io/a/b:1",
     "{repository}",
     "{rest}",
-    "rules[0] gives the project `a/b`, but it must not contain a slash"
+    "rules[0] gives no project: it must not contain a slash: `a/b`"
 )]
-#[case::no_rest("ghcr.io/x/y:1", "p", "{nothing}", "rules[0] gives the repository ``, but it must not be empty")]
+#[case::no_rest("ghcr.io/x/y:1", "p", "{nothing}", "rules[0] gives no repository: it must not be empty: ``")]
 fn an_outcome_that_is_no_name_is_told(
     #[case] image: &str,
     #[case] project: &str,
@@ -194,7 +195,7 @@ fn what_the_rules_name_is_listed_once() {
 )]
 #[case::prefix_without_registry(
     json!([{"prefix": "library/", "harbor": "main", "project": "p"}]),
-    &["rules[0].prefix: `library/`: a prefix starts with the registry, for example docker.io/library/ or ghcr.io/"]
+    &["rules[0].prefix: `library/`: a prefix starts with the registry; write docker.io/library/, if it is Docker Hub's"]
 )]
 #[case::prefix_with_a_tag(
     json!([{"prefix": "ghcr.io/a:1", "harbor": "main", "project": "p"}]),
@@ -202,7 +203,7 @@ fn what_the_rules_name_is_listed_once() {
 )]
 #[case::numbered_group(
     json!([{"pattern": "(a)", "harbor": "main", "project": "$1"}]),
-    &["rules[0].project: `$1`: a variable is written {name}; instead of $1, name the pattern's group, `(?<name>…)`"]
+    &["rules[0].project: `$1`: a variable is written {name}; instead of a number, name the pattern's group, `(?<name>…)`"]
 )]
 #[case::unknown_variable(
     json!([{"prefix": "ghcr.io", "harbor": "main", "project": "{group}"}]),
@@ -260,6 +261,199 @@ proptest! {
         ]);
         if let (Ok(rules), Ok(reference)) = (RuleSet::from_value(&value), image.parse()) {
             drop(rules.map(&reference));
+        }
+    }
+}
+
+/// Every spelling of an image, under a rule of every kind: one image, one place.
+#[rstest]
+#[case::short("bash")]
+#[case::with_its_tag("bash:latest")]
+#[case::with_library("library/bash")]
+#[case::in_full("docker.io/library/bash")]
+#[case::without_library("docker.io/bash")]
+#[case::docker_hubs_old_name("index.docker.io/library/bash")]
+#[case::docker_hubs_old_name_without_library("index.docker.io/bash")]
+#[case::docker_hubs_host("registry-1.docker.io/library/bash")]
+#[case::docker_hubs_alias("registry.hub.docker.com/library/bash")]
+#[case::docker_hubs_site("hub.docker.com/_/bash")]
+#[case::in_capitals("DOCKER.IO/library/bash")]
+#[case::with_the_port("docker.io:443/bash")]
+fn one_image_has_one_place_however_it_is_written(#[case] image: &str) {
+    for (matcher, expected) in [
+        (json!({"prefix": "docker.io/"}), "main/p/library/bash:latest"),
+        (json!({"prefix": "docker.io/bash"}), "main/p/library/bash:latest"),
+        (json!({"prefix": "docker.io/library/"}), "main/p/library/bash:latest"),
+        (json!({"prefix": "index.docker.io/"}), "main/p/library/bash:latest"),
+        (json!({"pattern": "^docker\\.io/(?<repository>[^:@]+)"}), "main/p/library/bash:latest"),
+        (json!({"pattern": "^(?<repository>[a-z]+)$"}), "main/p/bash:latest"),
+        (json!({"pattern": "^library/bash"}), "main/p/library/bash:latest"),
+        (json!({"pattern": "bash:latest$"}), "main/p/library/bash:latest"),
+    ] {
+        let mut rule = json!({"harbor": "main", "project": "p"});
+        rule.as_object_mut().unwrap().extend(matcher.as_object().unwrap().clone());
+        assert_eq!(mapped(&rules(json!([rule])), image), expected, "{matcher}");
+    }
+}
+
+#[rstest]
+#[case::whole_repository_below_an_owner(json!({"prefix": "ghcr.io/acme"}), "ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::whole_repository_of_one_image(json!({"prefix": "ghcr.io/acme/app"}), "ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::rest_where_it_is_meant(json!({"prefix": "ghcr.io/acme", "repository": "{rest}"}), "ghcr.io/acme/app:1", "main/p/app:1")]
+#[case::rest_of_a_registry_is_the_whole(json!({"prefix": "ghcr.io", "repository": "{rest}"}), "ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::mirror_with_a_path(json!({"prefix": "mirror.example/hub", "repository": "{rest}"}), "mirror.example/hub/library/nginx:1", "main/p/library/nginx:1")]
+#[case::ecr_gives_what_follows_its_prefix(json!({"ecr": {"prefix": "hub"}}), "123456789012.dkr.ecr.eu-west-1.amazonaws.com/hub/library/nginx:1", "main/p/library/nginx:1")]
+#[case::ecr_without_a_prefix_gives_the_whole(json!({"ecr": {}}), "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", "main/p/team/app:1")]
+#[case::capitals_in_the_prefix(json!({"prefix": "GHCR.IO/"}), "ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::capitals_in_the_image(json!({"prefix": "ghcr.io/"}), "Ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::port_in_the_prefix(json!({"prefix": "ghcr.io:443/"}), "ghcr.io/acme/app:1", "main/p/acme/app:1")]
+#[case::port_in_the_image(json!({"prefix": "ghcr.io/"}), "ghcr.io:443/acme/app:1", "main/p/acme/app:1")]
+#[case::owner_that_an_official_image_is_called_like(json!({"prefix": "docker.io/nginx"}), "nginx/nginx-ingress:5", "main/p/nginx/nginx-ingress:5")]
+#[case::official_image(json!({"prefix": "docker.io/nginx"}), "nginx:1", "main/p/library/nginx:1")]
+fn a_rule_without_a_repository_gives_what_its_author_means(
+    #[case] mut rule: Value,
+    #[case] image: &str,
+    #[case] expected: &str,
+) {
+    rule.as_object_mut().unwrap().extend([("harbor".to_owned(), json!("main")), ("project".to_owned(), json!("p"))]);
+    assert_eq!(mapped(&rules(json!([rule])), image), expected);
+}
+
+#[rstest]
+#[case::empty_pattern(json!({"pattern": ""}), "pattern: `` matches every image; write .* if that is meant")]
+#[case::digest(json!({"pattern": "^ghcr.io/(.*)@sha256:"}), "pattern: `^ghcr.io/(.*)@sha256:` matches nothing: patterns see no digest. Leave out the `@` and what follows it; a digest is carried over by itself")]
+#[case::scheme(json!({"pattern": "^https://ghcr.io/"}), "pattern: `^https://ghcr.io/` matches nothing: an image has no scheme. Leave out what ends in `://`")]
+#[case::scheme_that_may_be_left_out(json!({"pattern": "^(https://)?ghcr.io/"}), "accepted")]
+#[case::blank(json!({"pattern": "ghcr.io/ acme"}), "pattern: `ghcr.io/ acme` matches nothing: no image has a ` ` in it")]
+#[case::old_name(json!({"pattern": "^index\\.docker\\.io/"}), "pattern: `^index\\.docker\\.io/` matches nothing: patterns see docker.io instead of index.docker.io")]
+#[case::slash_first(json!({"prefix": "ghcr.io", "repository": "/{rest}"}), "repository: `/{rest}`: a repository neither starts nor ends with a slash; leave it off")]
+#[case::slash_last(json!({"prefix": "ghcr.io", "repository": "{rest}/"}), "repository: `{rest}/`: a repository neither starts nor ends with a slash; leave it off")]
+#[case::as_sed_writes_groups(json!({"pattern": "(a)", "repository": "\\1"}), "repository: `\\1`: a variable is written {name}; instead of a number, name the pattern's group, `(?<name>…)`")]
+#[case::as_go_writes_groups(json!({"pattern": "(?<a>a)", "repository": "${a}"}), "repository: `${a}`: a variable is written {name}; instead of a number, name the pattern's group, `(?<name>…)`")]
+#[case::rest_of_a_pattern(json!({"pattern": "a", "repository": "{rest}"}), "repository: `{rest}`: there is no variable {rest}; this rule has registry, repository, tag")]
+#[case::tag_in_the_repository(json!({"prefix": "ghcr.io", "repository": "{rest}:{tag}"}), "repository: `{rest}:{tag}`: it gives names like `a:a`, but may hold a-z and 0-9 in every part between slashes, separated by one of `.`, `_`, `__` or hyphens")]
+#[case::project_with_a_slash(json!({"prefix": "ghcr.io", "project": "cache/{rest}"}), "project: `cache/{rest}`: it gives names like `cache/a`, but must not contain a slash")]
+#[case::capitals_in_the_repository(json!({"prefix": "ghcr.io", "repository": "Acme/{rest}"}), "repository: `Acme/{rest}`: it gives names like `Acme/a`, but may hold a-z and 0-9 in every part between slashes, separated by one of `.`, `_`, `__` or hyphens")]
+#[case::tag_with_a_colon(json!({"prefix": "ghcr.io", "tag": ":{tag}"}), "tag: `:{tag}`: it gives names like `:a`, but a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two")]
+#[case::owner_for_a_prefix(json!({"prefix": "grafana/"}), "prefix: `grafana/`: a prefix starts with the registry; write docker.io/grafana/, if it is Docker Hub's")]
+#[case::scheme_of_a_prefix(json!({"prefix": "https://ghcr.io/"}), "prefix: `https://ghcr.io/`: a prefix has no `https://`; write ghcr.io/")]
+#[case::star_of_a_prefix(json!({"prefix": "ghcr.io/acme/*"}), "prefix: `ghcr.io/acme/*`: a prefix is plain text, and means everything below it; write ghcr.io/acme/")]
+#[case::digest_that_may_be_left_out(json!({"pattern": "^ghcr.io/(?<repository>[^:@]+)(@.*)?"}), "accepted")]
+fn what_no_image_could_fit_is_refused_with_what_to_write(#[case] mut rule: Value, #[case] expected: &str) {
+    for (key, value) in [("harbor", "main"), ("project", "p")] {
+        rule.as_object_mut().unwrap().entry(key).or_insert_with(|| json!(value));
+    }
+    let told = match RuleSet::from_value(&json!([rule])) {
+        Ok(_) => "accepted".to_owned(),
+        Err(mistakes) => {
+            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            mistakes.join("; ").replace("rules[0].", "")
+        }
+    };
+    assert_eq!(told, expected);
+}
+
+#[rstest]
+#[case::below_a_shorter_prefix(json!({"prefix": "ghcr.io"}), json!({"prefix": "ghcr.io/acme"}), true)]
+#[case::the_same_prefix(json!({"prefix": "ghcr.io/acme/"}), json!({"prefix": "ghcr.io/acme"}), true)]
+#[case::the_same_registry_in_other_words(json!({"prefix": "docker.io"}), json!({"prefix": "index.docker.io/library/"}), true)]
+#[case::official_image(json!({"prefix": "docker.io/library/nginx"}), json!({"prefix": "docker.io/nginx"}), false)]
+#[case::official_image_below_docker_hub(json!({"prefix": "docker.io"}), json!({"prefix": "docker.io/nginx"}), true)]
+#[case::a_longer_prefix_first(json!({"prefix": "ghcr.io/acme"}), json!({"prefix": "ghcr.io"}), false)]
+#[case::half_a_part(json!({"prefix": "ghcr.io/acme"}), json!({"prefix": "ghcr.io/acme-labs"}), false)]
+#[case::plain_pattern_below_a_prefix(json!({"prefix": "ghcr.io"}), json!({"pattern": "^ghcr\\.io/acme/app$"}), true)]
+#[case::pattern_below_a_prefix(json!({"prefix": "ghcr.io/acme"}), json!({"pattern": "^ghcr\\.io/acme/(?<repository>[^:]+)"}), true)]
+#[case::pattern_with_alternatives(json!({"prefix": "ghcr.io"}), json!({"pattern": "^ghcr\\.io/a|quay"}), false)]
+#[case::pattern_for_another_owner(json!({"prefix": "ghcr.io/acme"}), json!({"pattern": "^ghcr\\.io/acme-labs/"}), false)]
+#[case::pattern_without_an_anchor(json!({"prefix": "ghcr.io"}), json!({"pattern": "ghcr\\.io/acme"}), false)]
+#[case::pattern_for_everything(json!({"pattern": ".*"}), json!({"prefix": "ghcr.io"}), true)]
+#[case::the_same_pattern(json!({"pattern": "^a[bc]"}), json!({"pattern": "^a[bc]"}), true)]
+#[case::all_of_ecr(json!({"ecr": {}}), json!({"ecr": {"accounts": ["123456789012"]}}), true)]
+#[case::one_account_of_ecr(json!({"ecr": {"accounts": ["123456789012"]}}), json!({"ecr": {}}), false)]
+#[case::prefix_of_ecr(json!({"ecr": {"prefix": "hub"}}), json!({"ecr": {"prefix": "hub/library"}}), true)]
+#[case::another_prefix_of_ecr(json!({"ecr": {"prefix": "hub"}}), json!({"ecr": {"prefix": "quay"}}), false)]
+#[case::another_region(json!({"ecr": {"regions": ["eu-west-1"]}}), json!({"ecr": {"regions": ["eu-west-1", "us-east-1"]}}), false)]
+#[case::prefix_below_ecr(json!({"ecr": {}}), json!({"prefix": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/hub"}), true)]
+fn a_rule_that_no_image_gets_to_is_refused(#[case] mut first: Value, #[case] mut second: Value, #[case] dead: bool) {
+    for rule in [&mut first, &mut second] {
+        rule.as_object_mut()
+            .unwrap()
+            .extend([("harbor".to_owned(), json!("main")), ("project".to_owned(), json!("p"))]);
+    }
+    let told: Vec<_> = match RuleSet::from_value(&json!([first, second])) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    };
+    let message = "rules[1]: no image gets to it, since rules[0] decides for all of its images; put it before rules[0], or \
+                   remove it";
+    assert_eq!(told, if dead { vec![message] } else { Vec::new() });
+}
+
+#[test]
+fn every_rule_has_an_example_that_it_decides() {
+    let rules = rules(json!([
+        {"prefix": "docker.io/library/auto", "skip": true},
+        {"prefix": "docker.io", "harbor": "main", "project": "p"},
+        {"prefix": "ghcr.io/acme/app", "harbor": "main", "project": "p"},
+        {"ecr": {"prefix": "hub"}, "harbor": "main", "project": "p"},
+        {"pattern": "^.*amazonaws.com/(?<project>proxy_[^:/]+)/(?<repository>[^:]+):(?<tag>.+$)", "harbor": "main", "project": "{project}"},
+        {"pattern": "^mirror\\.example\\.com/(?<project>[^/]+)/(?<repository>.+?)(:|$)", "harbor": "main", "project": "{project}"},
+        {"pattern": "^quay\\.io/(?:a|b){2,3}/[a-z]+", "harbor": "main", "project": "p"},
+        {"pattern": "(?i)gcr\\.io/", "harbor": "main", "project": "p"},
+    ]));
+    let examples: Vec<_> =
+        rules.example_of_each().into_iter().map(|example| example.map(|image| image.to_string())).collect();
+    for (index, example) in examples.iter().enumerate() {
+        let example = example.as_deref().unwrap_or_else(|| panic!("rules[{index}]"));
+        assert_eq!(rules.map_by(&example.parse().unwrap()).0, Some(index), "{example}");
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = Value> {
+    let matcher = prop_oneof![
+        "(docker.io|ghcr.io|GHCR.io|a)(/[a-z]{1,3}){0,2}/?".prop_map(|text| json!({"prefix": text})),
+        "[a-c.@/:(|)^$*+?\\\\\\[\\]{}0-9-]{0,12}".prop_map(|text| json!({"pattern": text})),
+        "(a|hub|/x/)".prop_map(|text| json!({"ecr": {"prefix": text}})),
+    ];
+    (matcher, any::<bool>(), "[a-z{}/\\\\$]{1,8}").prop_map(|(mut rule, skip, repository)| {
+        if skip {
+            rule["skip"] = json!(true);
+        } else {
+            rule["harbor"] = json!("main");
+            rule["project"] = json!("p");
+            rule["repository"] = json!(repository);
+        }
+        rule
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_rules_are_judged_without_a_panic_and_alike_each_time(list in prop::collection::vec(any_rule(), 1..5)) {
+        let read = || RuleSet::from_value(&json!(list));
+        match read() {
+            Ok(rules) => {
+                for (index, image) in rules.example_of_each().into_iter().enumerate() {
+                    if let Some(image) = image {
+                        prop_assert_eq!(rules.map_by(&image).0, Some(index));
+                    }
+                }
+            }
+            Err(mistakes) => prop_assert_eq!(Err(mistakes), read().map(drop)),
+        }
+    }
+
+    #[test]
+    fn no_image_fits_a_pattern_that_is_refused(
+        pattern in "[a-c.@/:(|)^$*+?\\[\\]0-9-]{1,10}",
+        image in "([a-c]{1,3}(\\.[a-c]{1,2}|:[0-9]{1,2})/)?[a-c0-9]{1,3}([./-][a-c0-9]{1,3}){0,2}(:[a-c0-9.-]{1,4})?",
+    ) {
+        let rule = json!([{"pattern": pattern, "harbor": "main", "project": "p"}]);
+        let refused = RuleSet::from_value(&rule).is_err_and(|mistakes| mistakes[0].message.contains("matches nothing"));
+        if let (true, Ok(regex), Ok(reference)) = (refused, regex_lite::Regex::new(&pattern), image.parse::<Reference>()) {
+            for form in Matchable::new(&reference).forms {
+                prop_assert!(!regex.is_match(&form), "{pattern} matches {form}");
+            }
         }
     }
 }

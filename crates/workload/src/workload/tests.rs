@@ -106,7 +106,7 @@ fn a_malformed_field_hides_no_other_image() {
     }});
     let images = images(&pod, &CustomKinds::default());
     assert_eq!(written(&images), ["good:1", "Bad", "volume:1"]);
-    assert!(images[1].reference.is_err());
+    assert!(images[1].reference().is_err());
 }
 
 #[test]
@@ -148,19 +148,145 @@ fn custom_resources_are_read_where_the_settings_say() {
     assert_eq!(written(&images(&odd, &custom)), ["a"]);
 }
 
+/// A mark on a CronJob's parts, each of which keeps its images out.
 #[rstest]
-#[case::on_the_workload(json!({"metadata": {"annotations": {"harbor-warmer.io/skip": "true"}}}), true, false)]
-#[case::on_the_template(json!({"spec": {"template": {"metadata": {"annotations": {"harbor-warmer.io/skip": "true"}}}}}), false, true)]
-#[case::as_a_boolean(json!({"metadata": {"annotations": {"harbor-warmer.io/skip": true}}}), true, false)]
-#[case::denied(json!({"metadata": {"annotations": {"harbor-warmer.io/skip": "false"}}}), false, false)]
-#[case::other_value(json!({"metadata": {"annotations": {"harbor-warmer.io/skip": "yes"}}}), false, false)]
-#[case::wrong_type(json!({"metadata": {"annotations": ["harbor-warmer.io/skip"]}}), false, false)]
-fn annotations_opt_out(#[case] mut object: Value, #[case] workload_opts_out: bool, #[case] template_opts_out: bool) {
-    object["spec"]["template"]["spec"] = json!({"containers": [{"image": "a"}]});
+#[case::on_the_workload("/metadata/annotations", true)]
+#[case::label_on_the_workload("/metadata/labels", true)]
+#[case::on_the_job_template("/spec/jobTemplate/metadata/annotations", true)]
+#[case::label_on_the_job_template("/spec/jobTemplate/metadata/labels", true)]
+#[case::on_the_pod_template("/spec/jobTemplate/spec/template/metadata/annotations", true)]
+#[case::label_on_the_pod_template("/spec/jobTemplate/spec/template/metadata/labels", true)]
+#[case::in_the_environment("/spec/jobTemplate/spec/template/spec/annotations", false)]
+fn a_mark_on_anything_above_the_pod_spec_opts_out(#[case] place: &str, #[case] opts_out: bool) {
+    let marks = json!({"harbor-warmer.io/skip": "True"});
+    let nothing = json!({"annotations": {}, "labels": {}});
+    let mut cron_job = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": nothing,
+        "spec": {"jobTemplate": {"metadata": nothing, "spec": {"template": {
+            "metadata": nothing, "spec": {"annotations": {}, "containers": [{"image": "a"}]},
+        }}}},
+    });
+    *cron_job.pointer_mut(place).unwrap() = marks;
     let custom = CustomKinds::default();
-    let workload = Workload::read("apps", "Deployment", &object, &custom);
-    assert_eq!(workload.opts_out(), workload_opts_out);
-    assert_eq!(workload.pods().iter().map(PodTemplate::opts_out).collect::<Vec<_>>(), [template_opts_out]);
+    let workload = Workload::of(&cron_job, &custom);
+    assert_eq!(workload.pods().iter().map(PodTemplate::opts_out).collect::<Vec<_>>(), [opts_out]);
+    assert_eq!(images(&cron_job, &custom).is_empty(), opts_out);
+}
+
+#[test]
+fn a_mark_keeps_out_the_part_of_a_custom_resource_that_it_is_on() {
+    let custom = CustomKinds::from_value(&json!([
+        {"group": "batch.volcano.sh", "kind": "Job", "podSpec": "/spec/tasks/*/template/spec"},
+    ]))
+    .unwrap();
+    let template = |image: &str, skip: &str| json!({"template": {"metadata": {"labels": {"harbor-warmer.io/skip": skip}}, "spec": {"containers": [{"image": image}]}}});
+    let job = json!({"apiVersion": "batch.volcano.sh/v1alpha1", "kind": "Job", "spec": {"tasks": [
+        template("a", "no"), template("b", "yes"),
+    ]}});
+    assert_eq!(written(&images(&job, &custom)), ["a"]);
+}
+
+fn pod_with(container: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}})
+}
+
+#[rstest]
+#[case::empty(json!({"image": ""}), &[])]
+#[case::blank(json!({"image": " "}), &[])]
+#[case::blanks(json!({"image": "\t \n"}), &[])]
+#[case::never_pulled(json!({"image": "a", "imagePullPolicy": "Never"}), &[])]
+#[case::pulled_always(json!({"image": "a", "imagePullPolicy": "Always"}), &["a"])]
+#[case::pulled_if_not_present(json!({"image": "a", "imagePullPolicy": "IfNotPresent"}), &["a"])]
+#[case::policy_of_another_type(json!({"image": "a", "imagePullPolicy": 5}), &["a"])]
+#[case::policy_that_there_is_none_of(json!({"image": "a", "imagePullPolicy": "never"}), &["a"])]
+fn nothing_is_asked_for_that_is_not_pulled(#[case] container: Value, #[case] expected: &[&str]) {
+    assert_eq!(written(&images(&pod_with(container), &CustomKinds::default())), expected);
+}
+
+#[test]
+fn an_image_volume_that_is_never_pulled_is_not_asked_for() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"volumes": [
+        {"image": {"reference": "here", "pullPolicy": "Never"}}, {"image": {"reference": "model"}},
+    ]}});
+    assert_eq!(written(&images(&pod, &CustomKinds::default())), ["model"]);
+}
+
+#[rstest]
+#[case::gateway_of_istio(json!({"annotations": {"inject.istio.io/templates": "gateway"}, "labels": {"sidecar.istio.io/inject": "true"}}), "auto", &[])]
+#[case::any_bare_name(json!({"labels": {"sidecar.istio.io/inject": "true"}}), "proxy", &[])]
+#[case::linkerd(json!({"annotations": {"linkerd.io/inject": "enabled"}}), "auto", &[])]
+#[case::with_a_tag(json!({"labels": {"sidecar.istio.io/inject": "true"}}), "nginx:1.27", &["nginx:1.27"])]
+#[case::with_an_owner(json!({"labels": {"sidecar.istio.io/inject": "true"}}), "grafana/loki", &["grafana/loki"])]
+#[case::with_a_registry(json!({"labels": {"sidecar.istio.io/inject": "true"}}), "ghcr.io/app", &["ghcr.io/app"])]
+#[case::injection_refused(json!({"labels": {"sidecar.istio.io/inject": "false"}}), "nginx", &["nginx"])]
+#[case::no_injection(json!({"labels": {"app": "web"}}), "nginx", &["nginx"])]
+fn a_bare_name_that_a_webhook_fills_in_is_not_asked_for(
+    #[case] metadata: Value,
+    #[case] image: &str,
+    #[case] expected: &[&str],
+) {
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {
+        "metadata": metadata, "spec": {"containers": [{"image": image}]},
+    }}});
+    assert_eq!(written(&images(&deployment, &CustomKinds::default())), expected);
+}
+
+/// Validating webhooks come after those that change a Pod: what stands there now is what will be pulled.
+#[rstest]
+#[case::left_over("auto", &[])]
+#[case::an_image("nginx", &["nginx"])]
+fn in_a_pod_itself_a_bare_name_is_an_image(#[case] image: &str, #[case] expected: &[&str]) {
+    let mut pod = pod_with(json!({"image": image}));
+    pod["metadata"] = json!({"labels": {"sidecar.istio.io/inject": "true"}});
+    assert_eq!(written(&images(&pod, &CustomKinds::default())), expected);
+}
+
+#[rstest]
+#[case::instead_of_a_pod_spec(json!({"images": ["/spec/imageName"]}), &["pg:17"])]
+#[case::beside_a_pod_spec(json!({"images": ["/spec/imageName"], "podSpec": "/spec/template/spec"}), &["side:1", "pg:17"])]
+#[case::of_every_element(json!({"images": ["/spec/steps/*/image"]}), &["one:1"])]
+#[case::of_every_value_of_a_map(json!({"images": ["/spec/roles/*/image"]}), &["x:1", "y:1"])]
+#[case::a_list_of_texts(json!({"images": ["/spec/extra/*"]}), &["e:1", "f:1"])]
+#[case::of_another_type(json!({"images": ["/spec/roles", "/spec/number"]}), &[])]
+#[case::nothing_there(json!({"images": ["/spec/nothing"]}), &[])]
+fn images_outside_of_a_pod_spec_are_found(#[case] mut place: Value, #[case] expected: &[&str]) {
+    place["group"] = json!("example.io");
+    place["kind"] = json!("Database");
+    let custom = CustomKinds::from_value(&json!([place])).unwrap();
+    let object = json!({"apiVersion": "example.io/v1", "kind": "Database", "spec": {
+        "imageName": "pg:17", "number": 7,
+        "template": {"spec": {"containers": [{"image": "side:1"}]}},
+        "steps": [{"image": "one:1"}, {"image": "two:1", "imagePullPolicy": "Never"}, {"image": " "}, {"script": ""}],
+        "roles": {"x": {"image": "x:1"}, "y": {"image": "y:1"}},
+        "extra": ["e:1", "f:1"],
+    }});
+    assert_eq!(written(&images(&object, &custom)), expected);
+}
+
+#[test]
+fn the_nearest_node_selection_is_that_of_an_image_outside_of_a_pod_spec() {
+    let custom = CustomKinds::from_value(&json!([
+        {"group": "argoproj.io", "kind": "Workflow", "images": ["/spec/templates/*/container/image"]},
+    ]))
+    .unwrap();
+    let workflow = json!({"spec": {"nodeSelector": {"kubernetes.io/arch": "arm64"}, "templates": [
+        {"container": {"image": "a"}},
+        {"container": {"image": "b"}, "nodeSelector": {"kubernetes.io/arch": "amd64"}},
+    ]}});
+    let workload = Workload::read("argoproj.io", "Workflow", &workflow, &custom);
+    let both = Platforms::new(["linux/amd64", "linux/arm64"].map(|text| text.parse().unwrap())).unwrap();
+    let narrowed: Vec<_> = workload.pods().iter().map(|pod| pod.narrow(&both).unwrap().path_form()).collect();
+    assert_eq!(narrowed, ["linux-arm64", "linux-amd64"]);
+}
+
+#[rstest]
+#[case::reference_to_a_deployment(json!({"spec": {"workloadRef": {"kind": "Deployment"}}}), &["/spec/template/spec"])]
+#[case::an_empty_object(json!({}), &["/spec/template/spec"])]
+#[case::found(json!({"spec": {"template": {"spec": {}}}}), &[])]
+fn a_listed_kind_in_which_nothing_was_found_is_known(#[case] object: Value, #[case] unfound: &[&str]) {
+    let custom = CustomKinds::from_value(&json!([{"group": "argoproj.io", "kind": "Rollout"}])).unwrap();
+    assert_eq!(Workload::read("argoproj.io", "Rollout", &object, &custom).unfound(), unfound);
+    assert_eq!(Workload::read("apps", "Deployment", &object, &custom).unfound(), [""; 0]);
 }
 
 #[rstest]

@@ -1,22 +1,30 @@
 use std::fmt;
 use std::str::FromStr;
 
-use harbor_warmer_workload::Reference;
+use crate::reference::{DOCKER_HUB, canonical_registry, is_explicit_registry, is_host_and_port};
 
 /// The `host:port` of a registry, as it stands in front of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address(String);
+pub struct Address(String);
 
 /// Why a text is not an [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddressError {
+pub enum AddressError {
+    /// It has a scheme.
     Scheme,
+    /// It has a path.
     Path,
+    /// It is an IPv6 address.
     Ipv6,
+    /// It would be read as a name at Docker Hub.
     TakenForDockerHub,
+    /// Its port is none.
     Port,
+    /// Anything else.
     Invalid,
 }
+
+impl std::error::Error for AddressError {}
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +43,8 @@ impl fmt::Display for AddressError {
 }
 
 impl Address {
-    pub(crate) fn as_str(&self) -> &str {
+    /// As it stands in front of a reference.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -58,12 +67,15 @@ impl FromStr for Address {
         {
             return Err(AddressError::Port);
         }
-        // The judge is the grammar that the host itself parses references by.
-        match format!("{text}/x").parse::<Reference>() {
-            Ok(reference) if reference.registry() == text => Ok(Self(text.to_owned())),
-            Ok(_) => Err(AddressError::TakenForDockerHub),
-            Err(_) => Err(AddressError::Invalid),
+        // By the grammar that the host itself parses references by. What it is called stays as it is written, port 443
+        // included: credentials and authorities stand under exactly that.
+        if !is_host_and_port(text) {
+            return Err(AddressError::Invalid);
         }
+        if !is_explicit_registry(text) || canonical_registry(text) == DOCKER_HUB {
+            return Err(AddressError::TakenForDockerHub);
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -79,6 +91,8 @@ mod tests {
     #[case::port_without_dot("warmer:8443")]
     #[case::localhost("localhost")]
     #[case::ipv4("127.0.0.1:7171")]
+    #[case::port_443("warmer.example.com:443")]
+    #[case::capitals("Warmer.example.com:8443")]
     fn an_address_that_the_host_takes_for_a_registry_is_one(#[case] text: &str) {
         assert_eq!(text.parse::<Address>().map(|address| address.as_str().to_owned()), Ok(text.to_owned()));
     }
