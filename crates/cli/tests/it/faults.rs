@@ -2,7 +2,7 @@
 //! dead letters with the reason.
 //!
 //! Warm is what the simulated Harbor says, never the warmer's word alone. Where a fault must not use anything up, the
-//! warmer is told to give up after a millisecond of failing: one counted failure would then be a dead letter.
+//! warmer is told to give up after no time of failing: one counted failure would then be a dead letter.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn hasty(config: &mut Config) {
 /// One failure that counts is a dead letter.
 fn impatient(config: &mut Config) {
     hasty(config);
-    config.queue.give_up_after = Duration::from_millis(1);
+    config.queue.give_up_after = Duration::ZERO;
     config.queue.missing_tag_for = Duration::ZERO;
 }
 

@@ -73,7 +73,7 @@ impl Image {
             blobs_total: blobs.len(),
             bytes_local: local().map(|blob| blob.size_bytes).sum(),
             bytes_total: blobs.values().map(|blob| blob.size_bytes).sum(),
-            failures: self.attempts.failures,
+            failures: self.all_attempts().map(|attempts| attempts.failures).max().unwrap_or_default(),
             first_asked: self.wants.iter().map(|want| want.first_asked).min().unwrap_or(row.created),
             last_asked: self.wants.iter().map(|want| want.last_asked).max().unwrap_or(row.created),
             due: row.due,
@@ -103,12 +103,25 @@ impl Image {
                     local: blob.local,
                 })
                 .collect(),
-            attempts: attempt_views(&self.attempts),
+            attempts: self.attempt_views(),
             timeline: self.timeline(),
             stuck,
             new_tags_blocked_until: remembered.map(|opened| opened + project.timers.index_remembered()),
             summary: self.summary(row, project, now),
         }
+    }
+
+    /// The failures of the image and of each of its parts.
+    fn all_attempts(&self) -> impl Iterator<Item = &Attempts> {
+        std::iter::once(&self.attempts).chain(self.manifests.values().map(|manifest| &manifest.attempts))
+    }
+
+    /// The last of all failures, oldest first. One request that failed for two platforms is one.
+    fn attempt_views(&self) -> Vec<AttemptView> {
+        let mut attempts: Vec<_> = self.all_attempts().flat_map(attempt_views).collect();
+        attempts.sort_by_key(|attempt| attempt.at);
+        attempts.dedup();
+        attempts.split_off(attempts.len().saturating_sub(Attempts::KEPT))
     }
 
     pub(super) fn wanted_blobs(&self) -> BTreeMap<Digest, &BlobState> {
