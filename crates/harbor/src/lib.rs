@@ -166,13 +166,6 @@ impl From<&HarborImage> for Repository {
     }
 }
 
-impl Repository {
-    /// The same repository in another project, as for the project that indexes are read through.
-    pub fn in_project(&self, project: &ProjectName) -> Self {
-        Self { project: project.clone(), repository: self.repository.clone() }
-    }
-}
-
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.project, self.repository)

@@ -425,11 +425,6 @@ impl ReplicationStatus {
             other => Self::Unknown(other.to_owned()),
         }
     }
-
-    /// Whether it has ended, so far as known.
-    pub fn has_ended(&self) -> bool {
-        matches!(self, Self::Succeed | Self::Failed | Self::Stopped)
-    }
 }
 
 impl Execution {

@@ -6,8 +6,6 @@ pub struct Ecr {
     account: String,
     region: String,
     partition: Partition,
-    fips: bool,
-    dual_stack: bool,
 }
 
 /// The part of AWS that an account belongs to.
@@ -58,11 +56,10 @@ impl Ecr {
             None => rest.strip_prefix("dkr-")?.split_once('.')?,
         };
         let stack = if host.get(12..)?.starts_with(".dkr.") { Stack::V4 } else { Stack::Dual };
-        let fips = match service {
-            "ecr" => false,
-            "ecr-fips" => true,
-            _ => return None,
-        };
+        // `ecr-fips` is the endpoint with validated cryptography.
+        if !matches!(service, "ecr" | "ecr-fips") {
+            return None;
+        }
         let (region, domain) = rest.split_once('.')?;
         let valid_region = region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let (_, partition, _) = DOMAINS.iter().find(|(name, _, of)| *name == domain && *of == stack)?;
@@ -70,8 +67,6 @@ impl Ecr {
             account: account.to_owned(),
             region: region.to_owned(),
             partition: *partition,
-            fips,
-            dual_stack: stack == Stack::Dual,
         })
     }
 
@@ -94,16 +89,6 @@ impl Ecr {
     pub fn partition(&self) -> Partition {
         self.partition
     }
-
-    /// Whether this is the endpoint with validated cryptography (`ecr-fips`).
-    pub fn is_fips(&self) -> bool {
-        self.fips
-    }
-
-    /// Whether this is the endpoint that IPv6 reaches too (`dkr-ecr`).
-    pub fn is_dual_stack(&self) -> bool {
-        self.dual_stack
-    }
 }
 
 #[cfg(test)]
@@ -113,58 +98,29 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::plain("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", Partition::Commercial, false, false)]
-    #[case::us_gov(
-        "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com",
-        "us-gov-west-1",
-        Partition::Commercial,
-        false,
-        false
-    )]
-    #[case::china("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", Partition::China, false, false)]
+    #[case::plain("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "eu-west-1", Partition::Commercial)]
+    #[case::us_gov("123456789012.dkr.ecr.us-gov-west-1.amazonaws.com", "us-gov-west-1", Partition::Commercial)]
+    #[case::china("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", Partition::China)]
     #[case::sovereign(
         "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu",
         "eusc-de-east-1",
-        Partition::EuropeanSovereign,
-        false,
-        false
+        Partition::EuropeanSovereign
     )]
-    #[case::fips("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "us-east-1", Partition::Commercial, true, false)]
-    #[case::dual_stack("123456789012.dkr-ecr.eu-west-1.on.aws", "eu-west-1", Partition::Commercial, false, true)]
-    #[case::dual_stack_fips(
-        "123456789012.dkr-ecr-fips.us-east-1.on.aws",
-        "us-east-1",
-        Partition::Commercial,
-        true,
-        true
-    )]
+    #[case::fips("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "us-east-1", Partition::Commercial)]
+    #[case::dual_stack("123456789012.dkr-ecr.eu-west-1.on.aws", "eu-west-1", Partition::Commercial)]
+    #[case::dual_stack_fips("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", Partition::Commercial)]
     #[case::dual_stack_china(
         "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
         "cn-north-1",
-        Partition::China,
-        false,
-        true
+        Partition::China
     )]
-    #[case::isolated(
-        "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov",
-        "us-iso-east-1",
-        Partition::Isolated,
-        false,
-        false
-    )]
-    #[case::capitals("123456789012.DKR.ecr.eu-west-1.amazonaws.com", "eu-west-1", Partition::Commercial, false, false)]
-    fn hosts_of_every_partition_are_read(
-        #[case] host: &str,
-        #[case] region: &str,
-        #[case] partition: Partition,
-        #[case] fips: bool,
-        #[case] dual_stack: bool,
-    ) {
+    #[case::isolated("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", Partition::Isolated)]
+    #[case::capitals("123456789012.DKR.ecr.eu-west-1.amazonaws.com", "eu-west-1", Partition::Commercial)]
+    fn hosts_of_every_partition_are_read(#[case] host: &str, #[case] region: &str, #[case] partition: Partition) {
         let ecr = Ecr::from_host(host).unwrap();
         assert_eq!(ecr.account(), "123456789012");
         assert_eq!(ecr.region(), region);
         assert_eq!(ecr.partition(), partition);
-        assert_eq!((ecr.is_fips(), ecr.is_dual_stack()), (fips, dual_stack));
     }
 
     #[rstest]
