@@ -3,8 +3,10 @@
 use reqwest::Method;
 
 use crate::content::Shape;
+use crate::credentials::Credentials;
+use crate::error::SiteError;
 use crate::expectation::Row;
-use crate::site::{Answer, Credentials, Site, SiteError};
+use crate::site::{Answer, Site};
 
 /// A digest that no image has.
 const NO_SUCH_DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use harbor_warmer_core::view::Phase;
 
+use crate::apart::Apart;
+use crate::apart::NEEDS_GROUND;
 use crate::content::Shape;
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::ground::{Apart, NEEDS_GROUND};
 use crate::sequence::{ALL_PLATFORMS, FOREIGN_LAYER, ONE_PLATFORM, RESOLVED, SINGLE};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::slow;
 use crate::warmer::{Settings, Warmer};
 use crate::watch::Watch;

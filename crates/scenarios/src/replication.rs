@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::content::{Image, Shape};
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::site::{Site, SiteError, Target};
+use crate::site::{Site, Target};
 use crate::warmer::{Settings, Warmer};
 
 pub(crate) const BY_TAG: &str = "replication by tag";

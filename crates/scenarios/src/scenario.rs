@@ -2,10 +2,11 @@
 
 use futures_util::future;
 
+use crate::error::SiteError;
 use crate::expectation::{Row, Verdict};
 use crate::product::{MISSING_TAG, PRODUCTS, Product};
 use crate::sequence::{SEQUENCES, Sequence};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::{answers, product, replication, second_tag, slow, trouble};
 
 /// How many of Harbor's seconds the warmer may take from the hand-off to its first GET of a platform manifest, from

@@ -5,8 +5,9 @@ use std::time::Instant;
 use harbor_warmer_core::view::{ImageView, Phase};
 
 use crate::content::Shape;
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::warmer::{Settings, Warmer};
 
 pub(crate) const SECOND_TAG: &str = "warmer: second tag of one digest";

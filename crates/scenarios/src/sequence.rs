@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use crate::content::{Child, Image, Shape};
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::watch::Watch;
 
 /// The tags of an image of a sequence; the second is pushed everywhere and asked for in some.

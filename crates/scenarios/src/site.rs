@@ -1,6 +1,5 @@
 //! A Harbor under test, and the requests that are made to it.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +9,10 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 use serde_json::Value;
 
 use crate::content::{Image, Shape};
+use crate::credentials::Credentials;
+use crate::error::SiteError;
 use crate::ground::Grounds;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::Upstream;
 
 /// Every type of manifest that Harbor may answer with.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -23,21 +24,6 @@ const LOOK_EVERY_SECONDS: f64 = 1.0;
 
 /// Not even a Harbor whose time runs fast is looked at more often.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
-
-/// A user name and its password.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The whole name, `robot$…` for a robot.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
-}
 
 /// Tells the digest that a repository's tag or digest has at the replication target, none while it is not there.
 pub type LookAtTarget = Box<dyn Fn(String, String) -> BoxFuture<'static, Option<String>> + Send + Sync>;
@@ -83,36 +69,6 @@ pub struct SiteOptions {
 /// A Harbor under test.
 pub struct Site {
     pub(crate) options: SiteOptions,
-}
-
-/// Why a scenario could not be played to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum SiteError {
-    /// An image could not be pushed.
-    #[error("failed to push an image")]
-    Upstream(#[from] UpstreamError),
-    /// Harbor doesn't answer.
-    #[error("Harbor can't be reached")]
-    Unreachable(#[from] reqwest::Error),
-    /// Harbor answers something else.
-    #[error("Harbor answered {status} to {request}: {body}")]
-    Unexpected {
-        /// Method and path.
-        request: String,
-        /// The status.
-        status: StatusCode,
-        /// The start of the body.
-        body: String,
-    },
-    /// An image could not be made.
-    #[error("failed to make an image")]
-    Made(#[source] tokio::task::JoinError),
-    /// A relay in front of the upstream could not be started.
-    #[error("failed to relay to the upstream")]
-    Relay(#[source] std::io::Error),
-    /// The warmer could not be started, or asked.
-    #[error("the warmer: {0}")]
-    Warmer(String),
 }
 
 /// An answer, read to its end.

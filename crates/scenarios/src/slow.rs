@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use crate::apart::Apart;
+use crate::apart::NEEDS_GROUND;
 use crate::content::Shape;
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::ground::{Apart, NEEDS_GROUND};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::watch::Watch;
 
 /// What each stream of a slow upstream brings in one of Harbor's seconds.

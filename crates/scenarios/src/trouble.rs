@@ -5,10 +5,12 @@ use std::time::Instant;
 use harbor_warmer_core::view::{ImageView, Phase};
 use serde_json::Value;
 
+use crate::apart::Apart;
+use crate::apart::NEEDS_GROUND;
 use crate::content::{Image, Shape};
+use crate::error::SiteError;
 use crate::expectation::{Row, When};
-use crate::ground::{Apart, NEEDS_GROUND};
-use crate::site::{Site, SiteError};
+use crate::site::Site;
 use crate::slow;
 use crate::warmer::{Settings, Warmer};
 

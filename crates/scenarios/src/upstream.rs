@@ -3,7 +3,7 @@
 use reqwest::{Client, Method, Response, StatusCode, Url, header};
 
 use crate::content::{Blob, Image, OCI_INDEX, OCI_MANIFEST};
-use crate::site::Credentials;
+use crate::credentials::Credentials;
 
 /// Why an image could not be pushed.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Site, SiteError};
+use crate::error::SiteError;
+use crate::site::Site;
 
 /// The environment has no part in this: passwords go through files.
 const PASSWORD_FILE: &str = "password";

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::content::Image;
-use crate::site::{Site, SiteError};
+use crate::error::SiteError;
+use crate::site::Site;
 
 /// What to watch for.
 pub(crate) struct Watch<'a> {
