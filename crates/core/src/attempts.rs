@@ -72,7 +72,7 @@ impl Attempts {
     }
 
     /// Something moved: the next failure is the first again.
-    pub fn progressed(&mut self) {
+    pub(crate) fn progressed(&mut self) {
         self.failures = 0;
         self.failing_since = None;
         self.retry_at = None;
@@ -80,13 +80,13 @@ impl Attempts {
 
     /// Whether it has been failing for so long that it is given up: from the first failure to the last. A failure of
     /// long ago and a wait in a line are no failing.
-    pub fn exhausted(&self, give_up_after: Duration) -> bool {
+    pub(crate) fn exhausted(&self, give_up_after: Duration) -> bool {
         let last = self.last.back().map(|attempt| attempt.at);
         self.failing_since.zip(last).is_some_and(|(since, last)| last.since(since) >= give_up_after)
     }
 
     /// As of something that is asked for anew: what failed before is remembered, and counts no more.
-    pub fn reopened(&self) -> Self {
+    pub(crate) fn reopened(&self) -> Self {
         Self { last: self.last.clone(), ..Self::default() }
     }
 
@@ -96,7 +96,7 @@ impl Attempts {
     }
 
     /// What failed last, while the next try is not due.
-    pub fn backing_off(&self, now: Timestamp) -> Option<(Timestamp, &Attempt)> {
+    pub(crate) fn backing_off(&self, now: Timestamp) -> Option<(Timestamp, &Attempt)> {
         self.retry_at.filter(|at| now < *at).zip(self.last.back())
     }
 

@@ -104,7 +104,7 @@ pub enum Cause {
 
 /// Whether work on a project may go on, as its answers show.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub(crate) struct Health {
     /// A simulated Harbor's clock runs faster, and so do the probes of it.
     timers: Timers,
     pauses: BTreeMap<Cause, Probed>,
@@ -152,23 +152,23 @@ impl Cause {
 
 impl Health {
     /// A project that nothing is wrong with, as far as is known.
-    pub fn new(timers: Timers) -> Self {
+    pub(crate) fn new(timers: Timers) -> Self {
         Self { timers, pauses: BTreeMap::new(), silent: BTreeSet::new() }
     }
 
     /// Why the project is paused, if it is. Past [`Pause::probe_at`] requests may find out. Of several causes, the one
     /// that is looked at last.
-    pub fn pause(&self) -> Option<&Pause> {
+    pub(crate) fn pause(&self) -> Option<&Pause> {
         self.pauses.values().map(|probed| &probed.pause).max_by_key(|pause| pause.probe_at)
     }
 
     /// Every cause with its pause.
-    pub fn causes(&self) -> impl Iterator<Item = (Cause, &Pause)> {
+    pub(crate) fn causes(&self) -> impl Iterator<Item = (Cause, &Pause)> {
         self.pauses.iter().map(|(cause, probed)| (*cause, &probed.pause))
     }
 
     /// Takes in what an answer for `repository` means for the project.
-    pub fn observe(&mut self, effect: Effect, repository: &str, now: Timestamp) {
+    pub(crate) fn observe(&mut self, effect: Effect, repository: &str, now: Timestamp) {
         match effect {
             Effect::Served => {
                 self.pauses.retain(|cause, _| *cause == Cause::StorageRefused);

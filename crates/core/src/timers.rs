@@ -31,18 +31,18 @@ impl Timers {
 
     /// From the GET of a manifest to Harbor's first look whether its blobs are there, and from each look to the next
     /// (`ManifestCache.CacheContent`: ten times, 20 s apart).
-    pub fn manifest_look(&self) -> Duration {
+    pub(crate) fn manifest_look(&self) -> Duration {
         self.of(seconds(20))
     }
 
     /// What a busy Harbor may need to write a manifest down after the look that found its blobs.
-    pub fn record_grace(&self) -> Duration {
+    pub(crate) fn record_grace(&self) -> Duration {
         self.of(seconds(3))
     }
 
     /// From the GET of a manifest to the moment when Harbor fetches what is missing itself, and gives up if another
     /// copy of it is under way.
-    pub fn manifest_late(&self) -> Duration {
+    pub(crate) fn manifest_late(&self) -> Duration {
         self.of(seconds(200))
     }
 
@@ -52,28 +52,28 @@ impl Timers {
     }
 
     /// How long after a HEAD by tag Harbor tries to attach the tag (`EnsureTag`: sixty times, 10 s apart).
-    pub fn tag_window(&self) -> Duration {
+    pub(crate) fn tag_window(&self) -> Duration {
         self.of(seconds(600))
     }
 
     /// From one try to attach the tag to the next.
-    pub fn tag_tick(&self) -> Duration {
+    pub(crate) fn tag_tick(&self) -> Duration {
         self.of(seconds(10))
     }
 
     /// How long Harbor answers for an index from Redis, and so starts nothing when it is asked again.
-    pub fn index_remembered(&self) -> Duration {
+    pub(crate) fn index_remembered(&self) -> Duration {
         self.of(seconds(7 * 86_400))
     }
 
     /// From all blobs being there to reading the manifest again, where Harbor has not recorded it: two of its looks
     /// and the push.
-    pub fn nudge_after(&self) -> Duration {
+    pub(crate) fn nudge_after(&self) -> Duration {
         self.of(seconds(45))
     }
 
     /// After a blob was read to its end, Harbor's own copy of it has so long to arrive.
-    pub fn copy_grace(&self) -> Duration {
+    pub(crate) fn copy_grace(&self) -> Duration {
         self.of(seconds(15))
     }
 
