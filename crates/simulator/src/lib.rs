@@ -17,7 +17,7 @@ mod version;
 pub use clock::Timers;
 pub use digest::Digest;
 pub use fault::{Fault, FaultAction, FaultHandle, RouteClass};
-pub use harbor::replication::{Target, TargetRepository};
+pub use harbor::replication::records::{Target, TargetRepository};
 pub use image::{ImageSpec, Oddity, PushedChild, PushedImage};
 pub use request_log::{RequestCounts, RequestRecord};
 pub use server::{BucketRequest, Traffic};

@@ -30,7 +30,8 @@ use self::route::Route;
 use self::socket::Socket;
 pub use self::socket::Traffic;
 use crate::fault::{Dress, FaultAction, Faults};
-use crate::harbor::api::{self, ApiAnswer, ApiBody};
+use crate::harbor::api;
+use crate::harbor::api::answer::{ApiAnswer, ApiBody};
 use crate::harbor::{Core, Harbor, HarborError};
 use crate::request_log::{Entry, RequestLog, RequestRecord};
 

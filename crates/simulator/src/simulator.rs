@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultHandle};
-use crate::harbor::replication::Target;
+use crate::harbor::replication::records::Target;
 use crate::harbor::store::{Project, Tables};
 use crate::request_log::{RequestCounts, RequestRecord};
 use crate::server::{BucketRequest, Server, Site, Traffic};

@@ -1,13 +1,16 @@
 //! `/api/v2.0`: as much of Harbor's own API as a companion of a proxy cache needs.
 
+pub(crate) mod answer;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::digest::Digest;
 use crate::harbor::access::Caller;
+use crate::harbor::api::answer::{ApiAnswer, Query, page, registry_json};
 use crate::harbor::error::HarborError;
 use crate::harbor::store::{Artifact, Project, Repository, Tables};
 use crate::harbor::{Harbor, quota, replication_api};
@@ -16,67 +19,6 @@ use crate::spec::Right;
 
 /// The id of the upstream's endpoint; replication targets come after it.
 pub(crate) const UPSTREAM_REGISTRY_ID: u64 = 1;
-
-/// An answer of the API, not yet HTTP.
-#[derive(Debug)]
-pub(crate) struct ApiAnswer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: ApiBody,
-}
-
-#[derive(Debug)]
-pub(crate) enum ApiBody {
-    Empty,
-    Text(String),
-    Json(Value),
-}
-
-impl ApiAnswer {
-    pub(crate) fn json(value: Value) -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new(), body: ApiBody::Json(value) }
-    }
-
-    pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new(), body: ApiBody::Text(text.into()) }
-    }
-
-    pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: ApiBody::Empty }
-    }
-
-    pub(crate) fn created(location: String) -> Self {
-        Self { headers: vec![("location", location)], ..Self::empty(StatusCode::CREATED) }
-    }
-}
-
-/// The query of a request, decoded.
-#[derive(Debug, Default)]
-pub(crate) struct Query(pub(crate) Vec<(String, String)>);
-
-impl Query {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.clone()).collect()
-    }
-}
-
-/// One page of a list, with Harbor's headers.
-pub(super) fn page(all: Vec<Value>, query: &Query, path: &str) -> ApiAnswer {
-    let number = |name, default: usize| query.get(name).and_then(|text| text.parse().ok()).unwrap_or(default).max(1);
-    let (page, size) = (number("page", 1), number("page_size", 10).min(100));
-    let total = all.len();
-    let mut headers = vec![("x-total-count", total.to_string())];
-    if page * size < total {
-        let next = page + 1;
-        headers.push(("link", format!("</api/v2.0/{path}?page={next}&page_size={size}>; rel=\"next\"")));
-    }
-    let shown: Vec<Value> = all.into_iter().skip((page - 1) * size).take(size).collect();
-    ApiAnswer { status: StatusCode::OK, headers, body: ApiBody::Json(shown.into()) }
-}
 
 /// Answers what stands behind `/api/v2.0/`. `path` is still percent-encoded.
 pub(crate) fn answer(
@@ -278,10 +220,6 @@ fn registries_json(tables: &Tables) -> Vec<Value> {
     upstream["status"] = json!(if tables.endpoint_unhealthy { "unhealthy" } else { "healthy" });
     let targets = tables.targets.iter().map(|(id, target)| registry_json(*id, &target.name));
     std::iter::once(upstream).chain(targets).collect()
-}
-
-pub(super) fn registry_json(id: u64, name: &str) -> Value {
-    json!({"id": id, "name": name, "type": "docker-registry", "url": format!("https://{name}.invalid"), "status": "healthy"})
 }
 
 fn retention_json(id: u64, days: u64) -> Value {

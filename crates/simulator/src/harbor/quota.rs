@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harbor::Harbor;
 use crate::harbor::access::Caller;
-use crate::harbor::api::{ApiAnswer, Query, page};
+use crate::harbor::api::answer::{ApiAnswer, Query, page};
 use crate::harbor::error::HarborError;
 use crate::harbor::store::{Project, Tables};
 

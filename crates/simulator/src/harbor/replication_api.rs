@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::harbor::Harbor;
 use crate::harbor::access::Caller;
-use crate::harbor::api::{ApiAnswer, Query, page, registry_json};
+use crate::harbor::api::answer::{ApiAnswer, Query, page, registry_json};
 use crate::harbor::error::HarborError;
-use crate::harbor::replication::{Execution, Policy, PolicyBody, Task, TaskStatus};
+use crate::harbor::replication::records::{Execution, Policy, PolicyBody, Task, TaskStatus};
 use crate::harbor::store::Tables;
 use crate::spec::Right;
 

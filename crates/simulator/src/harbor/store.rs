@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::content::Content;
 use crate::digest::Digest;
-use crate::harbor::replication::{Execution, Policy, Target};
+use crate::harbor::replication::records::{Execution, Policy, Target};
 use crate::spec::{ProjectSpec, RobotSpec};
 use crate::version::HarborVersion;
 

@@ -4,7 +4,8 @@ use http::Method;
 
 use crate::digest::Digest;
 use crate::fault::RouteClass;
-use crate::harbor::api::{Query, percent_decode};
+use crate::harbor::api::answer::Query;
+use crate::harbor::api::percent_decode;
 use crate::harbor::{ArtifactInfo, Reference};
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::clock::{Clock, Timers};
 use crate::fault::Faults;
 use crate::harbor::api::UPSTREAM_REGISTRY_ID;
-use crate::harbor::replication::Target;
+use crate::harbor::replication::records::Target;
 use crate::harbor::store::{Project, Tables};
 use crate::harbor::{Harbor, Store};
 use crate::request_log::RequestLog;
