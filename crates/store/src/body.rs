@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use harbor_warmer_protocol::{Digest, HarborImage, Tag};
+use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag};
 
 use harbor_warmer_core::announcement::Announcement;
 use harbor_warmer_core::image::{Image, Want};
@@ -125,6 +125,51 @@ pub(super) fn announcement_key(place: &HarborImage, tag: &Tag) -> String {
 
 pub(super) fn image_key(place: &HarborImage, root: Digest) -> String {
     format!("{place}@{root}")
+}
+
+/// A unit of this key that nothing is known of.
+pub(super) fn of_key(kind: i64, key: &str) -> rusqlite::Result<Unit> {
+    let parse = || {
+        let (place, reference) = key.split_once(if kind == 0 { ':' } else { '@' })?;
+        let (harbor, place) = place.split_once('/')?;
+        let (project, repository) = place.split_once('/')?;
+        let place = HarborImage {
+            harbor: harbor.parse().ok()?,
+            project: project.parse().ok()?,
+            repository: repository.parse().ok()?,
+        };
+        Some(match kind {
+            0 => Unit::Announcement(Announcement::new(place, reference.parse().ok()?)),
+            _ => Unit::Image(Box::new(Image::new(place, reference.parse().ok()?, Timestamp::default()))),
+        })
+    };
+    parse().ok_or_else(|| no_key(key))
+}
+
+/// The want of a key, as far as that tells.
+pub(super) fn want_of_key(key: &str, asked: Timestamp) -> rusqlite::Result<Want> {
+    let parse = || {
+        let mut parts = key.splitn(4, '\n');
+        let (tag, platforms, target, cluster) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (beside_tag, tag) = tag.strip_prefix('@').map_or((false, tag), |tag| (true, tag));
+        let tag = if tag.is_empty() { None } else { Some(tag.parse().ok()?) };
+        Some(Want {
+            cluster: cluster.to_owned(),
+            pinned: beside_tag,
+            tag,
+            platforms: Platforms::from_path_form(platforms).ok()?,
+            target: if target.is_empty() { None } else { Some(target.parse().ok()?) },
+            first_asked: asked,
+            last_asked: asked,
+            headed: None,
+        })
+    };
+    parse().ok_or_else(|| no_key(key))
+}
+
+fn no_key(key: &str) -> rusqlite::Error {
+    let error = format!("`{}` is no key", key.escape_debug());
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
 }
 
 /// Two wants of one unit are one if these are equal.

@@ -1,24 +1,25 @@
 //! What workers do with the queue: acquire, renew, settle.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use harbor_warmer_protocol::{HarborImage, Tag};
-use rusqlite::{Connection, OptionalExtension, named_params};
-
-use super::body::{Sql, announcement_key, image_key};
-use super::hand_off::{DEAD, DONE, LEASED, READY, Row, UnitTransaction, parse_unit_name};
-use super::{Store, StoreError, Unit, UnitId, read};
-use harbor_warmer_core::announcement::{Announcement, Resolved};
-use harbor_warmer_core::image::Want;
+use harbor_warmer_core::announcement::Resolved;
 use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_protocol::{HarborName, Tag};
+use rusqlite::{Connection, named_params};
+
+use crate::acquire::NEXT_DUE;
+use crate::body::{Sql, image_key};
+use crate::line::Line;
+use crate::row::{self, DEAD, DONE, LEASED, READY, Row, parse_unit_name};
+use crate::units::Units;
+use crate::{Store, StoreError, Unit, UnitId};
 
 /// The right to work on a unit, until it runs out or is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
-    id: UnitId,
-    token: i64,
-    generation: i64,
+    pub(crate) id: UnitId,
+    pub(crate) token: i64,
+    pub(crate) generation: i64,
 }
 
 impl Lease {
@@ -64,38 +65,19 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Leases up to `limit` units that are due, the longest due first.
-    ///
-    /// # Errors
-    /// The queue can't be written.
-    pub async fn acquire(&self, limit: usize, lease: Duration, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.write(move |transaction| {
-            let mut leased: Vec<Leased> = transaction
-                .prepare_cached(ACQUIRE)?
-                .query_map(named_params! {":now": Sql(now), ":until": Sql(now + lease), ":limit": limit}, |row| {
-                    Ok(Leased {
-                        lease: Lease { id: row.get(0)?, token: row.get(1)?, generation: row.get(2)? },
-                        crashes: row.get(3)?,
-                        unit: row.get(4)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            for leased in &mut leased {
-                leased.unit.set_wants(wants(transaction, leased.lease.id)?);
-            }
-            Ok(leased)
-        })
-        .await
-    }
-
-    /// When the next unit is due, if any is ready or leased.
+    /// When the next unit at `harbor` is due that is asleep or leased; one that stands in line is due when there is
+    /// room for it. With `begins`, images that may begin count.
     ///
     /// # Errors
     /// The queue can't be read.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let due: Option<Sql<Timestamp>> =
-            self.read(|connection, _| connection.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))).await?;
+    pub async fn next_due(&self, harbor: &HarborName, begins: bool) -> Result<Option<Timestamp>, StoreError> {
+        let harbor = harbor.clone();
+        let due: Option<Sql<Timestamp>> = self
+            .read(move |connection, _| {
+                let parameters = named_params! {":harbor": harbor.as_str(), ":begins": begins};
+                connection.prepare_cached(NEXT_DUE)?.query_row(parameters, |row| row.get(0))
+            })
+            .await?;
         Ok(due.map(|due| due.0))
     }
 
@@ -104,9 +86,9 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn renew(&self, lease: Lease, until: Timestamp) -> Result<bool, StoreError> {
-        self.write(move |transaction| {
+        self.write(move |connection| {
             let sql = "UPDATE unit SET due = :until WHERE id = :id AND token = :token AND state = 1";
-            let held = transaction
+            let held = connection
                 .prepare_cached(sql)?
                 .execute(named_params! {":until": Sql(until), ":id": lease.id, ":token": lease.token})?;
             Ok(held == 1)
@@ -129,44 +111,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.0);
         let held = self
-            .write(move |transaction| {
-                let (state, due, reason) = match &settlement {
-                    Settlement::Wait { due, reason } => (READY, *due, reason.as_deref()),
-                    Settlement::Done { again } => (DONE, again.unwrap_or(Timestamp::NEVER), None),
-                    Settlement::Resolved(_) => (DONE, Timestamp::NEVER, None),
-                    Settlement::Dead { reason } => (DEAD, Timestamp::NEVER, Some(reason.as_str())),
-                };
-                // Wants that came in meanwhile move on with all others when the announcement is resolved.
-                let seen = if matches!(settlement, Settlement::Resolved(_)) { None } else { Some(lease.generation) };
-                let settled = transaction
-                    .prepare_cached(SETTLE)?
-                    .query_row(
-                        named_params! {
-                            ":body": unit,
-                            ":state": state,
-                            ":due": Sql(due),
-                            ":now": Sql(now),
-                            ":reason": reason,
-                            ":id": lease.id,
-                            ":token": lease.token,
-                            ":seen": seen,
-                        },
-                        |row| row.get(0),
-                    )
-                    .optional()?;
-                let Some(state) = settled else { return Ok(false) };
-                let units = UnitTransaction { transaction, shared: &shared, now };
-                let mut unit = unit;
-                let place = unit.place().clone();
-                for (tag, resolved) in moved {
-                    units.move_tag(lease.id, &place, tag, resolved)?;
-                }
-                if let Settlement::Resolved(resolved) = settlement {
-                    units.move_wants(lease.id, &place, resolved, |_| true)?;
-                }
-                unit.set_wants(wants(transaction, lease.id)?);
-                transaction.set_phase(lease.id, read::phase(&unit, state, &shared.projects, now));
-                Ok(true)
+            .write(move |connection| {
+                let units = Units { connection, shared: &shared, now };
+                units.settle(lease, unit, settlement, moved)
             })
             .await?;
         if held {
@@ -180,9 +127,20 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn wake(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let woken = self
-            .write(move |transaction| transaction.prepare_cached(WAKE)?.execute(named_params! {":now": Sql(now)}))
-            .await?;
+        let mut woken = 0;
+        loop {
+            let some = self
+                .write(move |connection| {
+                    Ok(connection
+                        .prepare_cached(WAKE)?
+                        .execute(named_params! {":now": Sql(now), ":batch": BATCH as i64})?)
+                })
+                .await?;
+            woken += some;
+            if some < BATCH {
+                break;
+            }
+        }
         if woken > 0 {
             self.0.woken.notify_one();
         }
@@ -194,9 +152,9 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn release(&self, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
-        self.write(move |transaction| {
+        self.write(move |connection| {
             let sql = "UPDATE unit SET state = 0, due = :now WHERE id = :id AND token = :token AND state = 1";
-            transaction
+            connection
                 .prepare_cached(sql)?
                 .execute(named_params! {":now": Sql(now), ":id": lease.id, ":token": lease.token})?;
             Ok(())
@@ -213,12 +171,12 @@ impl Store {
         let Some(id) = parse_unit_name(name) else { return Ok(false) };
         let shared = Arc::clone(&self.0);
         let found = self
-            .write(move |transaction| {
-                let mut row = Row::get(transaction, id)?;
+            .write(move |connection| {
+                let mut row = Row::get(connection, id)?;
                 if let Some(Row { unit: Unit::Announcement(announcement), .. }) = &row
                     && let Some(resolved) = announcement.resolved
                 {
-                    row = Row::find(transaction, &image_key(&announcement.place, resolved.root))?;
+                    row = Row::find(connection, &image_key(&announcement.place, resolved.root))?;
                 }
                 let Some(mut row) = row else { return Ok(false) };
                 if row.state != LEASED {
@@ -226,7 +184,7 @@ impl Store {
                         Unit::Announcement(announcement) => announcement.reopen(),
                         Unit::Image(image) => image.reopen(now),
                     }
-                    UnitTransaction { transaction, shared: &shared, now }.open(&mut row)?;
+                    Units { connection, shared: &shared, now }.open(&mut row)?;
                 }
                 Ok(true)
             })
@@ -236,99 +194,92 @@ impl Store {
         }
         Ok(found)
     }
-
-    /// Forgets finished and dead units that nobody asked for since `before`.
-    ///
-    /// # Errors
-    /// The queue can't be written.
-    pub async fn forget(&self, before: Timestamp) -> Result<usize, StoreError> {
-        self.write(move |transaction| {
-            let ids: Vec<UnitId> = transaction
-                .prepare_cached(FORGET)?
-                .query_map(named_params! {":before": Sql(before)}, |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            for id in &ids {
-                transaction.set_phase(*id, None);
-            }
-            Ok(ids.len())
-        })
-        .await
-    }
 }
 
-// MATERIALIZED: PostgreSQL may otherwise run the LIMIT twice; SQLite takes it as well.
-pub(super) const ACQUIRE: &str = "
-WITH due AS MATERIALIZED (SELECT id FROM unit WHERE state < 2 AND due <= :now ORDER BY due LIMIT :limit)
-UPDATE unit SET crashes = crashes + (CASE state WHEN 1 THEN 1 ELSE 0 END), state = 1, token = token + 1, due = :until
-WHERE id IN (SELECT id FROM due)
-RETURNING id, token, generation, crashes, body";
+/// So many units change in one commit at most where a change is about many: hand-offs wait behind it.
+pub(crate) const BATCH: usize = 500;
 
-pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM unit WHERE state < 2";
+pub(crate) const WAKE: &str = "
+UPDATE unit SET state = 0, line = 1, turn = NULL
+WHERE id IN (SELECT id FROM unit WHERE state = 2 AND due <= :now ORDER BY due LIMIT :batch)";
 
-pub(super) const WAKE: &str = "UPDATE unit SET state = 0 WHERE state = 2 AND due <= :now";
-
-// A want that came in meanwhile makes the unit ready at once, whatever the worker decided without it.
 const SETTLE: &str = "
-UPDATE unit SET body = :body, updated = :now, crashes = 0,
-  state = CASE WHEN generation = coalesce(:seen, generation) THEN :state ELSE 0 END,
-  due = CASE WHEN generation = coalesce(:seen, generation) THEN :due ELSE :now END,
-  reason = CASE WHEN generation = coalesce(:seen, generation) THEN :reason ELSE NULL END
-WHERE id = :id AND token = :token AND state = 1
-RETURNING state";
+UPDATE unit SET body = :body, state = :state, line = :line, turn = NULL, due = :due, phase = :phase, reason = :reason,
+  updated = :now, crashes = 0
+WHERE id = :id";
 
-// `state >= 2` names the partial index; without it SQLite scans the table.
-pub(super) const FORGET: &str = "
-DELETE FROM unit WHERE state >= 2
-  AND NOT EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id AND want.asked >= :before)
-  AND (updated < :before OR EXISTS (SELECT 1 FROM want WHERE want.unit = unit.id))
-RETURNING id";
-
-/// Gives back what the process before this one had in hand when it ended. That it was killed says nothing about what
-/// it held, so nothing of it counts as a crash.
-pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.execute("UPDATE unit SET state = 0, due = updated WHERE state = 1", [])
-}
-
-pub(super) fn wants(connection: &Connection, unit: UnitId) -> rusqlite::Result<Vec<Want>> {
-    connection
-        .prepare_cached("SELECT body FROM want WHERE unit = :unit ORDER BY id")?
-        .query_map(named_params! {":unit": unit}, |row| row.get::<_, Sql<Want>>(0).map(|want| want.0))?
-        .collect()
-}
-
-impl UnitTransaction<'_> {
-    /// The wants of `unit` that `chosen` accepts go to the image of `resolved`.
-    fn move_wants(
+impl Units<'_> {
+    fn settle(
         &self,
-        unit: UnitId,
-        place: &HarborImage,
-        resolved: Resolved,
-        chosen: impl Fn(&Want) -> bool,
-    ) -> rusqlite::Result<()> {
-        let all = wants(self.transaction, unit)?;
-        for want in all.into_iter().filter(|want| chosen(want)) {
-            let key = super::body::want_key(&want);
-            self.take_image(place, resolved.root, Want { headed: Some(resolved.at), ..want })?;
-            self.transaction
-                .prepare_cached("DELETE FROM want WHERE unit = :unit AND key = :key")?
-                .execute(named_params! {":unit": unit, ":key": key})?;
+        lease: Lease,
+        mut unit: Unit,
+        settlement: Settlement,
+        moved: Vec<(Tag, Resolved)>,
+    ) -> Result<bool, StoreError> {
+        let Some((state, token, generation)) = lock(self.connection, lease.id)? else { return Ok(false) };
+        if state != LEASED || token != lease.token {
+            return Ok(false);
+        }
+        let place = unit.place().clone();
+        for (tag, resolved) in moved {
+            self.move_tag(lease.id, &place, tag, resolved)?;
+        }
+        // A want that came in meanwhile makes the unit ready at once, whatever the worker decided without it; of an
+        // announcement that is resolved, it moves on with all others.
+        let is_new = generation != lease.generation;
+        let (state, due, reason) = match &settlement {
+            Settlement::Resolved(_) => (DONE, Timestamp::NEVER, None),
+            _ if is_new => (READY, self.now, None),
+            Settlement::Wait { due, reason } => (READY, *due, reason.as_deref()),
+            Settlement::Done { again } => (DONE, again.unwrap_or(Timestamp::NEVER), None),
+            Settlement::Dead { reason } => (DEAD, Timestamp::NEVER, Some(reason.as_str())),
+        };
+        if let Settlement::Resolved(resolved) = &settlement {
+            self.move_wants(lease.id, &place, *resolved, |_| true)?;
+        }
+        unit.set_wants(row::wants(self.connection, lease.id)?);
+        let phase = row::phase(&unit, state, &self.shared.projects, self.now);
+        self.note_replications(lease.id, &unit, state)?;
+        self.connection.prepare_cached(SETTLE)?.execute(named_params! {
+            ":body": unit,
+            ":state": state,
+            ":line": Line::of(&unit).number(),
+            ":due": Sql(due),
+            ":phase": phase.map(row::phase_number),
+            ":reason": reason,
+            ":now": Sql(self.now),
+            ":id": lease.id,
+        })?;
+        Ok(true)
+    }
+
+    /// Which targets wait for it, and since when.
+    fn note_replications(&self, id: UnitId, unit: &Unit, state: i64) -> rusqlite::Result<()> {
+        let Unit::Image(image) = unit else { return Ok(()) };
+        self.connection
+            .prepare_cached("DELETE FROM replication WHERE unit = :unit")?
+            .execute(named_params! {":unit": id})?;
+        if state != READY {
+            return Ok(());
+        }
+        let project = self.shared.projects.get(&image.place, self.now);
+        for (target, recorded) in image.waiting_replications(&project) {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO replication(unit, target, since) VALUES(:unit, :target, :since) \
+                     ON CONFLICT DO UPDATE SET since = min(since, excluded.since)",
+                )?
+                .execute(named_params! {":unit": id, ":target": target.as_str(), ":since": Sql(recorded)})?;
         }
         Ok(())
     }
+}
 
-    /// `tag` means another digest than that of the image `unit`.
-    fn move_tag(&self, unit: UnitId, place: &HarborImage, tag: Tag, resolved: Resolved) -> rusqlite::Result<()> {
-        self.move_wants(unit, place, resolved, |want| !want.pinned && want.tag.as_ref() == Some(&tag))?;
-        let mut announcement = Announcement::new(place.clone(), tag.clone());
-        announcement.resolved = Some(resolved);
-        let key = announcement_key(place, &tag);
-        self.transaction
-            .prepare_cached("UPDATE unit SET body = :body, updated = :now WHERE key = :key AND state = 2")?
-            .execute(named_params! {
-                ":body": Unit::Announcement(announcement),
-                ":now": Sql(self.now),
-                ":key": key,
-            })?;
-        Ok(())
-    }
+/// Whose a unit is: its state, token and generation.
+fn lock(connection: &Connection, id: UnitId) -> rusqlite::Result<Option<(i64, i64, i64)>> {
+    use rusqlite::OptionalExtension as _;
+    connection
+        .prepare_cached("SELECT state, token, generation FROM unit WHERE id = :id")?
+        .query_row(named_params! {":id": id}, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()
 }

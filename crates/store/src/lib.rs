@@ -8,26 +8,30 @@
 //! with two meanings: not before, while the unit is ready; the lease's end, while a worker holds it. So a lease that
 //! ran out needs no sweeper. `token` fences: it grows with every lease, and a write with an older one is refused.
 
+mod acquire;
 mod body;
+mod forget;
 mod hand_off;
 mod lease;
+mod line;
 mod read;
+mod row;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod units;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+pub use acquire::AcquireRequest;
 pub use body::Unit;
 pub use hand_off::HandedOff;
 pub use lease::{Lease, Leased, Settlement};
@@ -35,7 +39,7 @@ pub use read::{Counts, ListFilter};
 
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_core::view::Phase;
+use line::Turns;
 use sqlite::writer::Writer;
 use sqlite::{lock, schema};
 
@@ -48,18 +52,13 @@ struct Shared {
     reader: Mutex<Connection>,
     projects: Arc<Projects>,
     recheck_after: Duration,
-    /// Of every unit that is shown.
-    phases: Mutex<BTreeMap<UnitId, Phase>>,
+    turns: Turns,
+    /// How often work was taken.
+    acquired: AtomicU64,
+    given_up_at_start: usize,
     woken: Notify,
     /// Nobody else has the queue while this is open.
     _lock: File,
-}
-
-/// A change on its way into a commit.
-struct Transaction<'a> {
-    connection: &'a Connection,
-    /// The phases of the units that it changes; they are the queue's once the commit is.
-    phases: RefCell<Vec<(UnitId, Option<Phase>)>>,
 }
 
 /// A row's id.
@@ -105,14 +104,11 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// A unit is in a format that this program doesn't know.
-    #[error("the queue's unit {unit} can't be read; if a newer harbor-warmer wrote it, start that one")]
-    Unreadable {
-        /// Its number.
-        unit: i64,
-        /// What is wrong with it.
-        #[source]
-        source: rusqlite::Error,
+    /// The file is something else than a queue.
+    #[error("{path} is another program's; set another dataDir")]
+    Foreign {
+        /// The file.
+        path: String,
     },
     /// A read or write failed; nothing of it took effect.
     #[error("the queue can't be read or written at present")]
@@ -130,7 +126,7 @@ impl Store {
     /// asked for after `recheck_after`.
     ///
     /// # Errors
-    /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Unreadable`] or
+    /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Foreign`] or
     /// [`StoreError::Directory`].
     pub fn open(
         directory: &Path,
@@ -142,16 +138,17 @@ impl Store {
             .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
         let path = directory.join("queue.sqlite");
         let lock = lock::take(directory, &path)?;
-        let connection = schema::open(&path)?;
-        lease::take_over(&connection)?;
-        let phases = read::phases(&connection, &projects, now)?;
+        let connection = schema::open(&path, &projects)?;
+        let given_up_at_start = acquire::take_over(&connection, now)?;
         let reader = schema::open_reader(&path)?;
         Ok(Self(Arc::new(Shared {
             writer: Writer::start(connection),
             reader: Mutex::new(reader),
             projects,
             recheck_after,
-            phases: Mutex::new(phases),
+            turns: Turns::default(),
+            acquired: AtomicU64::new(0),
+            given_up_at_start,
             woken: Notify::new(),
             _lock: lock,
         })))
@@ -166,6 +163,11 @@ impl Store {
     /// Whether the disk took the last write.
     pub fn is_healthy(&self) -> bool {
         self.0.writer.is_healthy()
+    }
+
+    /// Images that were given up at the start, because the process died a second time over them.
+    pub fn given_up_at_start(&self) -> usize {
+        self.0.given_up_at_start
     }
 
     /// Changes on their way to the disk whose callers wait for them.
@@ -183,18 +185,9 @@ impl Store {
     /// Runs `change` in the next commit, and answers when that is on the disk.
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        change: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.0);
-        self.0
-            .writer
-            .write(move |connection| {
-                let transaction = Transaction { connection, phases: RefCell::default() };
-                let value = change(&transaction)?;
-                let phases = transaction.phases.into_inner();
-                Ok((value, move || shared.set_phases(phases)))
-            })
-            .await
+        self.0.writer.write(change).await
     }
 
     /// Runs `look` on the reading connection, beside the writer.
@@ -211,35 +204,5 @@ impl Store {
             Ok(result) => Ok(result?),
             Err(_) => Err(StoreError::Closed),
         }
-    }
-}
-
-impl Shared {
-    fn phases(&self) -> MutexGuard<'_, BTreeMap<UnitId, Phase>> {
-        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_phases(&self, changes: Vec<(UnitId, Option<Phase>)>) {
-        let mut phases = self.phases();
-        for (id, phase) in changes {
-            match phase {
-                Some(phase) => phases.insert(id, phase),
-                None => phases.remove(&id),
-            };
-        }
-    }
-}
-
-impl Transaction<'_> {
-    fn set_phase(&self, id: UnitId, phase: Option<Phase>) {
-        self.phases.borrow_mut().push((id, phase));
-    }
-}
-
-impl Deref for Transaction<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.connection
     }
 }

@@ -1,18 +1,19 @@
 //! Looks at the queue that change nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag, TagOrDigest, TargetName};
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
-
-use super::body::{Sql, announcement_key, image_key};
-use super::hand_off::{DEAD, DONE, parse_unit_name, unit_name};
-use super::{Shared, Store, StoreError, Unit, UnitId};
 use harbor_warmer_core::announcement::Announcement;
-use harbor_warmer_core::image::view::{RowFacts, attempt_views, want_view};
+use harbor_warmer_core::image::view::{attempt_views, want_view};
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_core::view::{ImageList, ImageSummary, ImageView, Phase};
+use harbor_warmer_protocol::{Digest, HarborImage, HarborName, ImageState, Tag, TagOrDigest, TargetName};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use crate::body::{Sql, announcement_key, image_key};
+use crate::line::{self, Line};
+use crate::row::{self, DONE, Row, UNREADABLE, parse_unit_name};
+use crate::{Shared, Store, StoreError, Unit, UnitId};
 
 /// Which images to list.
 #[derive(Clone, Debug, Default)]
@@ -32,10 +33,16 @@ pub struct ListFilter {
 pub struct Counts {
     /// How many units are in each phase; none in a phase is no entry.
     pub phases: BTreeMap<Phase, usize>,
-    /// When the unit that waits longest for a worker became due.
+    /// When the unit that waits longest for a worker became due. Images that wait for their Harbor don't count.
     pub oldest_due: Option<Timestamp>,
     /// For each target that a recorded tag waits for: when the longest waiting was recorded.
     pub oldest_replications: BTreeMap<TargetName, Timestamp>,
+    /// For each Harbor: images that nothing was asked of it for yet.
+    pub waiting: BTreeMap<HarborName, usize>,
+    /// For each cluster that has any: units that workers still have something to do for.
+    pub unfinished: BTreeMap<String, usize>,
+    /// Units whose rows can't be read.
+    pub unreadable: usize,
 }
 
 impl Store {
@@ -53,7 +60,7 @@ impl Store {
     /// The queue can't be read.
     pub async fn view(&self, name: &str, now: Timestamp) -> Result<Option<ImageView>, StoreError> {
         let Some(id) = parse_unit_name(name) else { return Ok(None) };
-        self.read(move |connection, shared| follow(connection, shared, by_id(connection, id)?, now)).await
+        self.read(move |connection, shared| follow(connection, shared, Row::get(connection, id)?, now)).await
     }
 
     /// Everything about one image, by its reference.
@@ -70,7 +77,7 @@ impl Store {
             TagOrDigest::Tag(tag) => announcement_key(place, tag),
             TagOrDigest::Digest(digest) => image_key(place, *digest),
         };
-        self.read(move |connection, shared| follow(connection, shared, by_key(connection, &key)?, now)).await
+        self.read(move |connection, shared| follow(connection, shared, Row::find(connection, &key)?, now)).await
     }
 
     /// The tags of `place` that may mean `root` and were not asked for yet: they have to be, before the index is read.
@@ -82,17 +89,14 @@ impl Store {
         self.read(move |connection, _| {
             // A tag can't hold a semicolon, which follows the colon: so this is all of the repository's tags.
             let (from, to) = (format!("{place}:"), format!("{place};"));
-            let sql = format!("{SELECT} WHERE key > :from AND key < :to AND kind = 0 AND state < 2 LIMIT 64");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(named_params! {":from": from, ":to": to}, StoredUnit::read)?;
-            let mut tags = Vec::new();
-            for row in rows {
-                if let Unit::Announcement(Announcement { tag, resolved: None, .. }) = row?.unit {
-                    tags.push(tag);
-                }
-            }
-            if let Some(StoredUnit { id, .. }) = by_key(connection, &image_key(&place, root))? {
-                let wants = super::lease::wants(connection, id)?;
+            let keys: Vec<String> = connection
+                .prepare_cached(ANNOUNCED)?
+                .query_map(named_params! {":from": from, ":to": to}, |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let tag = |key: &String| key.strip_prefix(&from).and_then(|tag| tag.parse::<Tag>().ok());
+            let mut tags: Vec<Tag> = keys.iter().filter_map(tag).collect();
+            if let Some(Row { id, .. }) = Row::find(connection, &image_key(&place, root))? {
+                let wants = row::wants(connection, id)?;
                 tags.extend(wants.into_iter().filter(|want| want.headed.is_none()).filter_map(|want| want.tag));
             }
             tags.sort();
@@ -107,79 +111,95 @@ impl Store {
     /// # Errors
     /// The queue can't be read.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read(|connection, shared| {
-            let mut phases = BTreeMap::new();
-            for phase in shared.phases().values() {
-                *phases.entry(*phase).or_default() += 1;
+        self.read(|connection, _| {
+            let mut counts = Counts::default();
+            let mut tally = connection.prepare_cached(TALLY)?;
+            let mut rows = tally.query([])?;
+            while let Some(row) = rows.next()? {
+                let (cluster, harbor): (String, String) = (row.get(0)?, row.get(1)?);
+                let (state, line, phase): (i64, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+                let units = usize::try_from(row.get::<_, i64>(5)?).unwrap_or_default();
+                if let Some(phase) = row::phase_of(phase) {
+                    *counts.phases.entry(phase).or_default() += units;
+                }
+                if state < DONE {
+                    *counts.unfinished.entry(cluster).or_default() += units;
+                }
+                if state == UNREADABLE {
+                    counts.unreadable += units;
+                }
+                if let (0, Line::Beginnings, Ok(harbor)) = (state, Line::numbered(line), harbor.parse()) {
+                    *counts.waiting.entry(harbor).or_default() += units;
+                }
             }
-            let oldest_due: Option<Sql<Timestamp>> = connection
-                .prepare_cached("SELECT min(due) FROM unit WHERE state < 2 AND state = 0")?
-                .query_row([], |row| row.get(0))?;
-            let oldest_replications = oldest_replications(connection, shared)?;
-            Ok(Counts { phases, oldest_due: oldest_due.map(|due| due.0), oldest_replications })
+            drop(rows);
+            counts.oldest_due = oldest_due(connection)?;
+            counts.oldest_replications = oldest_replications(connection)?;
+            Ok(counts)
         })
         .await
     }
 }
 
-/// Only images that a worker still has something to do for can wait for a target, and of those only such as are in
-/// Harbor: bodies of others are not read, since a queue may hold a hundred thousand.
-fn oldest_replications(connection: &Connection, shared: &Shared) -> rusqlite::Result<BTreeMap<TargetName, Timestamp>> {
-    let mut statement = connection.prepare_cached(ACTIVE)?;
-    let active: Vec<UnitId> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let in_harbor: Vec<UnitId> = {
-        let phases = shared.phases();
-        let is_there = |id: &UnitId| matches!(phases.get(id), Some(Phase::Warm | Phase::Tagged));
-        active.into_iter().filter(is_there).collect()
-    };
-    let mut oldest = BTreeMap::new();
-    for id in in_harbor {
-        let Some(mut row) = by_id(connection, id)? else { continue };
-        row.unit.set_wants(super::lease::wants(connection, row.id)?);
-        let Unit::Image(image) = &row.unit else { continue };
-        for (target, recorded) in image.waiting_replications(&shared.projects.get(&image.place, Timestamp::NEVER)) {
-            let known = oldest.entry(target).or_insert(recorded);
-            *known = recorded.min(*known);
+/// Of what is asleep, and of those that stand first in the line. Each has its due time at the beginning of an index.
+fn oldest_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let harbors: Vec<String> = connection
+        .prepare_cached("SELECT DISTINCT harbor FROM tally WHERE state = 0 AND units > 0")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut oldest: Option<Timestamp> = None;
+    for harbor in harbors {
+        for line in [Line::UnderWay, Line::Looks, Line::Misses, Line::Suspects] {
+            let parameters = named_params! {":harbor": harbor, ":line": line.number()};
+            let asleep: Option<Sql<Timestamp>> =
+                connection.prepare_cached(OLDEST_ASLEEP)?.query_row(parameters, |row| row.get(0))?;
+            oldest = oldest.into_iter().chain(asleep.map(|due| due.0)).min();
+            let mut last = None;
+            while let Some(cluster) = line::cluster_after(connection, &harbor, line, last.as_deref())? {
+                let first: Option<Sql<Timestamp>> = connection
+                    .prepare_cached(OLDEST_STANDING)?
+                    .query_row(named_params! {":harbor": harbor, ":line": line.number(), ":cluster": cluster}, |row| {
+                        row.get(0)
+                    })
+                    .optional()?;
+                oldest = oldest.into_iter().chain(first.map(|due| due.0)).min();
+                last = Some(cluster);
+            }
         }
     }
     Ok(oldest)
 }
 
-const SELECT: &str = "SELECT id, kind, body, state, due, created, reason FROM unit";
-
-struct StoredUnit {
-    id: UnitId,
-    kind: i64,
-    unit: Unit,
-    state: i64,
-    due: Timestamp,
-    created: Timestamp,
-    reason: Option<String>,
+fn oldest_replications(connection: &Connection) -> rusqlite::Result<BTreeMap<TargetName, Timestamp>> {
+    let mut oldest = BTreeMap::new();
+    let mut last = String::new();
+    let mut next = connection.prepare_cached(OLDEST_REPLICATION)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Sql<_>>(1)?.0));
+    while let Some((target, since)) = next.query_row(named_params! {":last": last}, read).optional()? {
+        if let Ok(target) = target.parse() {
+            oldest.insert(target, since);
+        }
+        last = target;
+    }
+    Ok(oldest)
 }
 
-impl StoredUnit {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            kind: row.get(1)?,
-            unit: row.get(2)?,
-            state: row.get(3)?,
-            due: row.get::<_, Sql<_>>(4)?.0,
-            created: row.get::<_, Sql<_>>(5)?.0,
-            reason: row.get(6)?,
-        })
-    }
+pub(crate) const TALLY: &str = "SELECT cluster, harbor, state, line, phase, units FROM tally WHERE units > 0";
 
-    fn facts(&self) -> RowFacts {
-        RowFacts {
-            id: unit_name(self.kind, self.id),
-            dead: self.state == DEAD,
-            due: self.due,
-            created: self.created,
-            reason: self.reason.clone(),
-        }
-    }
+pub(crate) const OLDEST_ASLEEP: &str =
+    "SELECT min(due) FROM unit WHERE state = 0 AND turn IS NULL AND harbor = :harbor AND line = :line";
 
+pub(crate) const OLDEST_STANDING: &str = "
+SELECT due FROM unit
+WHERE state = 0 AND turn IS NOT NULL AND harbor = :harbor AND line = :line AND cluster = :cluster
+ORDER BY turn LIMIT 1";
+
+pub(crate) const OLDEST_REPLICATION: &str =
+    "SELECT target, since FROM replication WHERE target > :last ORDER BY target, since LIMIT 1";
+
+const ANNOUNCED: &str = "SELECT key FROM unit WHERE key > :from AND key < :to AND kind = 0 AND state < 2 LIMIT 64";
+
+impl Row {
     fn summary(&self, projects: &Projects, now: Timestamp) -> ImageSummary {
         match &self.unit {
             Unit::Image(image) => image.summary(self.facts(), &projects.get(&image.place, now), now),
@@ -190,11 +210,11 @@ impl StoredUnit {
     fn announcement_summary(&self, announcement: &Announcement) -> ImageSummary {
         let wants = &announcement.wants;
         ImageSummary {
-            id: unit_name(self.kind, self.id),
+            id: self.name(),
             place: announcement.place.clone(),
             tags: vec![announcement.tag.clone()],
             root: None,
-            phase: if self.state == DEAD { Phase::Failed } else { Phase::Announced },
+            phase: if self.is_given_up() { Phase::Failed } else { Phase::Announced },
             reason: self.reason.clone(),
             blobs_local: 0,
             blobs_total: 0,
@@ -211,8 +231,8 @@ impl StoredUnit {
         match &self.unit {
             Unit::Image(image) => image.view(self.facts(), &projects.get(&image.place, now), now),
             Unit::Announcement(announcement) => {
-                let state = if self.state == DEAD { ImageState::Failed } else { ImageState::Queued };
-                let dead = (self.state == DEAD).then(|| self.reason.as_deref().unwrap_or_default());
+                let state = if self.is_given_up() { ImageState::Failed } else { ImageState::Queued };
+                let dead = self.is_given_up().then(|| self.reason.as_deref().unwrap_or_default());
                 let stuck = announcement.stuck(dead, &projects.get(&announcement.place, now), now);
                 ImageView {
                     summary: self.announcement_summary(announcement),
@@ -230,57 +250,48 @@ impl StoredUnit {
     }
 }
 
-pub(super) const ACTIVE: &str = "SELECT id FROM unit WHERE state < 2";
-
 /// The units whose key or wants may hold a text. More than do: an image's tags are put together before they are looked
 /// through, so what stands before a colon is enough here.
-pub(super) const NAMED: &str = "
+pub(crate) const NAMED: &str = "
 SELECT id FROM unit WHERE instr(key, :place) > 0
 UNION ALL SELECT unit FROM want WHERE instr(key, :query) > 0";
 
 /// So many units are chosen at a time.
-const CHUNK: usize = 256;
-
-fn by_id(connection: &Connection, id: UnitId) -> rusqlite::Result<Option<StoredUnit>> {
-    let sql = format!("{SELECT} WHERE id = :id");
-    connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, StoredUnit::read).optional()
-}
-
-fn by_key(connection: &Connection, key: &str) -> rusqlite::Result<Option<StoredUnit>> {
-    let sql = format!("{SELECT} WHERE key = :key");
-    connection.prepare_cached(&sql)?.query_row(named_params! {":key": key}, StoredUnit::read).optional()
-}
+const CHUNK: usize = 64;
 
 fn follow(
     connection: &Connection,
     shared: &Shared,
-    row: Option<StoredUnit>,
+    row: Option<Row>,
     now: Timestamp,
 ) -> rusqlite::Result<Option<ImageView>> {
     let Some(mut row) = row else { return Ok(None) };
     if let Unit::Announcement(Announcement { place, resolved: Some(resolved), .. }) = &row.unit
         && row.state == DONE
-        && let Some(image) = by_key(connection, &image_key(place, resolved.root))?
+        && let Some(image) = Row::find(connection, &image_key(place, resolved.root))?
     {
         row = image;
     }
-    row.unit.set_wants(super::lease::wants(connection, row.id)?);
+    row.unit.set_wants(row::wants(connection, row.id)?);
     Ok(Some(row.view(&shared.projects, now)))
 }
 
-/// Which units are shown is chosen by their phases, which are in memory, and their names, which an index has: only what
-/// is on the page is read.
+/// Which units are shown is chosen by an index of their phases, and their names, which an index has: only what is on the
+/// page is read.
 fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Timestamp) -> rusqlite::Result<ImageList> {
     let mut before = filter.after.as_deref().and_then(parse_unit_name).unwrap_or(UnitId::MAX);
     let named = filter.query.as_deref().map(|query| named(connection, query)).transpose()?;
     let mut images: Vec<ImageSummary> = Vec::new();
     loop {
-        let chosen = shared.chosen(before, filter.phase, named.as_ref());
+        let chosen = match &named {
+            Some(named) => newest(named, before),
+            None => shown(connection, before, filter.phase)?,
+        };
         let Some(last) = chosen.last() else { return Ok(ImageList { images, next: None }) };
         before = *last;
         for id in chosen {
-            let Some(mut row) = by_id(connection, id)? else { continue };
-            row.unit.set_wants(super::lease::wants(connection, row.id)?);
+            let Some(mut row) = Row::get(connection, id)?.filter(|row| row.phase.is_some()) else { continue };
+            row.unit.set_wants(row::wants(connection, row.id)?);
             let summary = row.summary(&shared.projects, now);
             if !filter.takes(&summary) {
                 continue;
@@ -294,16 +305,42 @@ fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Time
     }
 }
 
+/// The newest units before `before` that are shown, in one phase or in all.
+fn shown(connection: &Connection, before: UnitId, phase: Option<Phase>) -> rusqlite::Result<Vec<UnitId>> {
+    let mut statement = connection.prepare_cached(SHOWN)?;
+    let mut chosen: Vec<UnitId> = Vec::new();
+    for phase in phase.as_ref().map_or(row::PHASES.as_slice(), std::slice::from_ref) {
+        let parameters = named_params! {":phase": row::phase_number(*phase), ":before": before, ":chunk": CHUNK as i64};
+        let ids = statement.query_map(parameters, |row| row.get(0))?;
+        chosen.extend(ids.collect::<Result<Vec<UnitId>, _>>()?);
+    }
+    chosen.sort_unstable_by(|one, other| other.cmp(one));
+    chosen.truncate(CHUNK);
+    Ok(chosen)
+}
+
+pub(crate) const SHOWN: &str =
+    "SELECT id FROM unit WHERE phase = :phase AND id < :before ORDER BY id DESC LIMIT :chunk";
+
+/// The newest of `named`, which are in order, before `before`.
+fn newest(named: &[UnitId], before: UnitId) -> Vec<UnitId> {
+    let older = named.partition_point(|id| *id < before);
+    named[..older].iter().rev().take(CHUNK).copied().collect()
+}
+
 /// The units that may be named so.
-fn named(connection: &Connection, query: &str) -> rusqlite::Result<HashSet<UnitId>> {
+fn named(connection: &Connection, query: &str) -> rusqlite::Result<Vec<UnitId>> {
     let place = match query.split_once(':') {
         Some((place, _)) if place != "sha256" => place,
         _ => query,
     };
-    connection
+    let mut named: Vec<UnitId> = connection
         .prepare_cached(NAMED)?
         .query_map(named_params! {":place": place, ":query": query}, |row| row.get(0))?
-        .collect()
+        .collect::<Result<_, _>>()?;
+    named.sort_unstable();
+    named.dedup();
+    Ok(named)
 }
 
 impl ListFilter {
@@ -315,55 +352,4 @@ impl ListFilter {
         };
         self.phase.is_none_or(|phase| phase == summary.phase) && self.query.as_deref().is_none_or(is_named)
     }
-}
-
-impl Shared {
-    /// The newest units before `before` that are shown in this phase, and are among `named`.
-    fn chosen(&self, before: UnitId, phase: Option<Phase>, named: Option<&HashSet<UnitId>>) -> Vec<UnitId> {
-        self.phases()
-            .range(..before)
-            .rev()
-            .filter(|(id, shown)| {
-                phase.is_none_or(|phase| phase == **shown) && named.is_none_or(|named| named.contains(id))
-            })
-            .map(|(id, _)| *id)
-            .take(CHUNK)
-            .collect()
-    }
-}
-
-/// Whether people are shown it: a resolved announcement is shown as its image.
-fn is_shown(unit: &Unit, state: i64) -> bool {
-    matches!(unit, Unit::Image(_)) || state != DONE
-}
-
-/// The phase that people are shown of a unit with its wants; none where it isn't shown.
-pub(super) fn phase(unit: &Unit, state: i64, projects: &Projects, now: Timestamp) -> Option<Phase> {
-    match unit {
-        _ if !is_shown(unit, state) => None,
-        _ if state == DEAD => Some(Phase::Failed),
-        Unit::Announcement(_) => Some(Phase::Announced),
-        Unit::Image(image) => Some(image.phase(&projects.get(&image.place, now), now)),
-    }
-}
-
-/// The phase of every unit that is shown, read once at the start; afterwards writes keep it up to date.
-pub(super) fn phases(
-    connection: &Connection,
-    projects: &Projects,
-    now: Timestamp,
-) -> Result<BTreeMap<UnitId, Phase>, StoreError> {
-    let mut phases = BTreeMap::new();
-    let mut statement = connection.prepare(SELECT)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let id = row.get(0)?;
-        let unreadable = |source| StoreError::Unreadable { unit: id, source };
-        let StoredUnit { mut unit, state, .. } = StoredUnit::read(row).map_err(unreadable)?;
-        unit.set_wants(super::lease::wants(connection, id).map_err(unreadable)?);
-        if let Some(phase) = phase(&unit, state, projects, now) {
-            phases.insert(id, phase);
-        }
-    }
-    Ok(phases)
 }

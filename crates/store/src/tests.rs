@@ -2,6 +2,7 @@
 //! [`sqlite`] puts this one through both and adds what only a file can break.
 
 mod bodies;
+mod files;
 mod random;
 mod sqlite;
 mod suite;
@@ -10,10 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Platforms, Subject, Tag};
 
 use super::body::Sql;
-use super::{Leased, Settlement, Store, StoreError, Unit, UnitId, read};
+use super::row::{self, phase_of};
+use super::{AcquireRequest, Leased, Settlement, Store, StoreError, Unit, UnitId};
 use harbor_warmer_core::announcement::{self, Resolved};
 use harbor_warmer_core::image::{Child, Image, Observation, Want};
 use harbor_warmer_core::project::{HarborKind, Project, Transfer};
@@ -145,15 +149,21 @@ impl Leased {
     }
 }
 
+/// Leases as many as there is room for.
+async fn acquire(store: &Store, limit: usize, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
+    let request = AcquireRequest { harbor: "main".parse().unwrap(), limit, begin: limit, lease: LEASE };
+    store.acquire(request, now).await
+}
+
 /// The only unit that is due.
 async fn lease_one(store: &Store, now: Timestamp) -> Leased {
-    let mut leased = store.acquire(10, LEASE, now).await.unwrap();
+    let mut leased = acquire(store, 10, now).await.unwrap();
     assert_eq!(leased.len(), 1, "{leased:#?}");
     leased.remove(0)
 }
 
 async fn assert_nothing_is_due(store: &Store, now: Timestamp) {
-    let leased = store.acquire(10, LEASE, now).await.unwrap();
+    let leased = acquire(store, 10, now).await.unwrap();
     assert!(leased.is_empty(), "{leased:#?}");
 }
 
@@ -189,18 +199,25 @@ struct Row {
     unit: Unit,
     state: i64,
     due: Timestamp,
+    phase: Option<Phase>,
 }
 
 async fn rows(store: &Store) -> Vec<Row> {
     store
         .read(|connection, _| {
-            let mut statement = connection.prepare("SELECT id, body, state, due FROM unit ORDER BY id")?;
+            let mut statement = connection.prepare("SELECT id, body, state, due, phase FROM unit ORDER BY id")?;
             let rows = statement.query_map([], |row| {
-                Ok(Row { id: row.get(0)?, unit: row.get(1)?, state: row.get(2)?, due: row.get::<_, Sql<_>>(3)?.0 })
+                Ok(Row {
+                    id: row.get(0)?,
+                    unit: row.get(1)?,
+                    state: row.get(2)?,
+                    due: row.get::<_, Sql<_>>(3)?.0,
+                    phase: row.get::<_, Option<i64>>(4)?.and_then(phase_of),
+                })
             })?;
             let mut rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
             for row in &mut rows {
-                row.unit.set_wants(super::lease::wants(connection, row.id)?);
+                row.unit.set_wants(row::wants(connection, row.id)?);
             }
             Ok(rows)
         })
@@ -208,11 +225,26 @@ async fn rows(store: &Store) -> Vec<Row> {
         .unwrap()
 }
 
-/// The phases that the queue has in mind are those that a look at every row gives.
-async fn assert_phases_are_those_of_the_rows(store: &Store, now: Timestamp) {
-    let kept = store.0.phases.lock().unwrap().clone();
-    let counted = store.read(move |connection, shared| Ok(read::phases(connection, &shared.projects, now))).await;
-    assert_eq!(kept, counted.unwrap().unwrap());
+/// The phases that stand beside the bodies are those that the bodies give, and what is counted is what there is.
+async fn assert_hints_are_right(store: &Store, now: Timestamp) {
+    for row in rows(store).await {
+        assert_eq!(row.phase, row::phase(&row.unit, row.state, &projects(), now), "{row:?}");
+    }
+    let count = |sql: &'static str| {
+        store.read(move |connection, _| {
+            let mut statement = connection.prepare(sql)?;
+            let counted = statement.query_map([], |row| {
+                let text: String = row.get(0)?;
+                Ok((text, row.get::<_, i64>(1)?))
+            })?;
+            counted.collect::<Result<BTreeMap<_, _>, _>>()
+        })
+    };
+    let tally = count("SELECT concat_ws(' ', cluster, harbor, state, line, phase), units FROM tally WHERE units <> 0");
+    let units = count(
+        "SELECT concat_ws(' ', cluster, harbor, state, line, coalesce(phase, -1)), count(*) FROM unit GROUP BY 1",
+    );
+    assert_eq!(tally.await.unwrap(), units.await.unwrap());
 }
 
 /// The clusters whose wants the image of `root` has.

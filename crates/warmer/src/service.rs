@@ -17,7 +17,7 @@ use crate::harbors::Harbors;
 use crate::intake::Intake;
 use crate::maintenance::survey::Survey;
 use crate::maintenance::upkeep::Upkeep;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SettledAs};
 use crate::places::backlog::Backlogs;
 use crate::places::copies::Copies;
 use crate::places::transfers::Transfers;
@@ -25,6 +25,7 @@ use crate::plan::Planner;
 use crate::registry_port::RegistryPort;
 use crate::replication::replicator::Replicators;
 use crate::worker::Workshop;
+use harbor_warmer_core::image::DeadReason;
 use harbor_warmer_store::Store;
 
 /// A running service.
@@ -69,6 +70,10 @@ impl Service {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
         let store = Store::open(&config.data_dir, config.queue.recheck_after, Arc::clone(&projects), clock::now())?;
+        for _ in 0..store.given_up_at_start() {
+            metrics.settled(SettledAs::Dead);
+            metrics.given_up(&DeadReason::Crashed);
+        }
         let backlogs = Arc::new(Backlogs::new(&config));
         let front =
             Front::new(&config.front, Arc::clone(&harbors), Arc::clone(&backlogs), store.clone(), Arc::clone(&metrics));

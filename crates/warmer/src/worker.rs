@@ -36,7 +36,7 @@ use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::Effect;
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_store::{Lease, Leased, Settlement, Store, StoreError, Unit};
+use harbor_warmer_store::{AcquireRequest, Lease, Leased, Settlement, Store, StoreError, Unit};
 
 /// What every worker works with.
 pub(crate) struct Workshop {
@@ -93,7 +93,7 @@ impl Workshop {
                 free.push(place);
             }
             let woken = self.store.woken();
-            let leased = self.store.acquire(free.len(), self.queue.lease, clock::now()).await;
+            let leased = self.acquire(free.len()).await;
             if let Err(error) = &leased {
                 tracing::error!(error = error as &dyn std::error::Error, "no work can be taken from the queue");
             }
@@ -127,8 +127,26 @@ impl Workshop {
         }
     }
 
+    /// Units at every Harbor, each with what it has room for.
+    async fn acquire(&self, limit: usize) -> Result<Vec<Leased>, StoreError> {
+        let mut leased = Vec::new();
+        for harbor in self.store.harbors().await? {
+            let limit = limit - leased.len();
+            let request = AcquireRequest { harbor, limit, begin: limit, lease: self.queue.lease };
+            leased.extend(self.store.acquire(request, clock::now()).await?);
+        }
+        Ok(leased)
+    }
+
     async fn nap(&self) -> Duration {
-        match self.store.next_due().await {
+        let next = async {
+            let mut next: Option<Timestamp> = None;
+            for harbor in self.store.harbors().await? {
+                next = next.into_iter().chain(self.store.next_due(&harbor, true).await?).min();
+            }
+            Ok::<_, StoreError>(next)
+        };
+        match next.await {
             Ok(Some(due)) => due.since(clock::now()).clamp(Duration::from_millis(5), LONGEST_NAP),
             Ok(None) | Err(_) => LONGEST_NAP,
         }

@@ -11,11 +11,21 @@ use tokio_util::sync::CancellationToken;
 use super::schema;
 use crate::StoreError;
 
-/// A change, and how to tell its caller once it is committed.
-type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Committed> + Send>;
+/// A change. It tells its caller itself where it fails alone.
+type Change = Box<dyn FnOnce(&Connection) -> Changed + Send>;
 
 /// Tells the caller.
 type Committed = Box<dyn FnOnce() + Send>;
+
+/// What became of one change.
+enum Changed {
+    /// It is part of the commit.
+    Stays(Committed),
+    /// It goes back, and its neighbours stay.
+    Failed,
+    /// Nothing of the commit can stay.
+    Breaks(rusqlite::Error),
+}
 
 /// So many changes share a commit at most: the time that a batch takes stays far below the sync that it saves.
 const BATCH: usize = 512;
@@ -78,26 +88,48 @@ impl Writer {
         self.under_way.load(Ordering::SeqCst)
     }
 
-    /// Runs `change` in the next commit. What it returns beside its value runs right after that commit, in the order
-    /// of the changes.
-    pub(crate) async fn write<T: Send + 'static, Then: FnOnce() + Send + 'static>(
+    /// Runs `change` in the next commit. One that fails takes nothing of the commit along.
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<(T, Then)> + Send + 'static,
+        change: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let under_way = UnderWay::begin(&self.under_way);
-        let change: Change = Box::new(move |connection| {
-            let (value, then) = change(connection)?;
-            Ok(Box::new(move || {
-                then();
+        let change: Change = Box::new(move |connection| match change(connection) {
+            Ok(value) => Changed::Stays(Box::new(move || {
                 // The caller may have gone: the change stands all the same.
-                let _gone = answer.send(value);
+                let _gone = answer.send(Ok(value));
                 drop(under_way);
-            }))
+            })),
+            Err(StoreError::Sql(error)) if breaks_commit(connection, &error) => Changed::Breaks(error),
+            Err(error) => {
+                let _gone = answer.send(Err(error));
+                drop(under_way);
+                Changed::Failed
+            }
         });
         self.changes.send(change).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::NotCommitted)
+        answered.await.map_err(|_| StoreError::NotCommitted)?
     }
+}
+
+/// Whether an error is of the disk, and not of one change.
+fn breaks_commit(connection: &Connection, error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode;
+    // A full disk has rolled back by itself.
+    connection.is_autocommit()
+        || matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::OutOfMemory
+            )
+        )
 }
 
 fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, healthy: &AtomicBool) {
@@ -144,7 +176,18 @@ fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> ru
         // Looking for work in an empty queue writes nothing, so it would not tell whether the disk takes writes again.
         schema::rewrite_version(connection)?;
     }
-    let answers = batch.into_iter().map(|change| change(connection)).collect::<Result<_, _>>()?;
+    let mut answers = Vec::with_capacity(batch.len());
+    for change in batch {
+        connection.prepare_cached("SAVEPOINT change")?.execute([])?;
+        match change(connection) {
+            Changed::Stays(answer) => answers.push(answer),
+            Changed::Failed => {
+                connection.prepare_cached("ROLLBACK TO change")?.execute([])?;
+            }
+            Changed::Breaks(error) => return Err(error),
+        }
+        connection.prepare_cached("RELEASE change")?.execute([])?;
+    }
     connection.execute_batch("COMMIT")?;
     Ok(answers)
 }

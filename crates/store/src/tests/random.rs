@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hand_off::{DONE, LEASED};
+use crate::row::{DONE, LEASED};
 
 /// Something that happens to the queue.
 #[derive(Clone, Debug)]
@@ -180,7 +180,7 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
 
     async fn acquire(&mut self, limit: usize, now: Timestamp) {
         let until = now + LEASE;
-        for leased in self.store().acquire(limit, LEASE, now).await.unwrap() {
+        for leased in acquire(self.store(), limit, now).await.unwrap() {
             let holds = |holder: &&Holder| holder.leased.lease.name() == leased.lease.name() && holder.until > now;
             assert!(self.holders.iter().find(holds).is_none(), "two holders of {leased:?}");
             self.holders.push(Holder { leased, until });
@@ -235,22 +235,24 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
                 assert!(answered || seen.iter().any(|seen| same(seen, want)), "{want:?} is not seen: {row:?}");
             }
         }
-        assert_phases_are_those_of_the_rows(self.store(), self.now).await;
+        assert_hints_are_right(self.store(), self.now).await;
     }
 
     /// Every unit that is not finished comes back to a worker, and the units come to rest.
     async fn finish(&mut self) {
         self.holders.clear();
-        for _ in 0..20 {
+        for _ in 0..60 {
             self.now = self.now + seconds(100_000);
             let unfinished = rows(self.store()).await.into_iter().filter(|row| row.state <= LEASED);
             let unfinished: BTreeSet<_> = unfinished.map(|row| row.id).collect();
             self.acquire(1_000, self.now).await;
             let leased: BTreeSet<_> = self.holders.iter().map(|holder| holder.leased.lease.name()).collect();
-            assert_eq!(leased, unfinished);
-            if leased.is_empty() {
+            assert!(leased.is_subset(&unfinished), "{leased:?} of {unfinished:?}");
+            if unfinished.is_empty() {
                 return;
             }
+            // What was in hand when a process died comes back one after the other.
+            assert!(!leased.is_empty(), "{unfinished:?}");
             for holder in std::mem::take(&mut self.holders) {
                 let is_image = matches!(holder.leased.unit, Unit::Image(_));
                 let outcome = if is_image { Ended::Warm } else { Ended::Resolved { root: 1 } };

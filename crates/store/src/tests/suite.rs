@@ -1,5 +1,6 @@
 //! What every engine has to keep, in words of the store's own operations.
 
+mod lines;
 mod looks;
 
 use std::collections::HashSet;
@@ -55,6 +56,13 @@ macro_rules! conforms {
             the_queue_is_counted_by_phase_with_what_is_due_longest
             the_next_due_time_is_a_wait_or_the_end_of_a_lease
             a_hand_off_wakes_the_workers
+            an_image_that_nothing_was_asked_for_begins_only_where_there_is_room
+            what_is_under_way_goes_before_all_that_waits
+            clusters_have_their_turns_however_many_one_of_them_hands_over
+            repositories_of_a_cluster_have_their_turns
+            an_image_that_a_waiting_cluster_asked_for_first_has_the_turn_of_the_other
+            tags_that_the_upstream_does_not_have_wait_for_all_others_and_are_never_forgotten
+            a_unit_at_another_harbor_is_not_leased
         }
     };
     ($fresh:path: $($case:ident)*) => {
@@ -68,6 +76,7 @@ macro_rules! conforms {
     };
 }
 pub(super) use conforms;
+pub(super) use lines::*;
 pub(super) use looks::*;
 
 async fn take(store: &Store, hand_off: HandOff, now: Timestamp) -> ImageState {
@@ -80,6 +89,10 @@ fn wait_until(due: Timestamp) -> Settlement {
 
 fn dead() -> Settlement {
     Settlement::Dead { reason: "no such tag".to_owned() }
+}
+
+async fn next_due(store: &Store) -> Option<Timestamp> {
+    store.next_due(&"main".parse().unwrap(), true).await.unwrap()
 }
 
 async fn settle(store: &Store, leased: Leased, settlement: Settlement, now: Timestamp) -> bool {
@@ -106,15 +119,18 @@ pub(super) async fn a_known_image_is_no_second_unit_whether_it_waits_is_held_or_
 }
 
 pub(super) async fn what_waits_longest_is_leased_first_and_nothing_before_it_is_due(store: Store) {
-    for (n, asked) in [(1, 30), (2, 10), (3, 20)] {
+    for (n, asked) in [(2, 10), (3, 20), (1, 30)] {
         take(&store, by_digest(n), at(asked)).await;
     }
-    assert_nothing_is_due(&store, at(9)).await;
     let mut order = Vec::new();
-    for _ in 0..3 {
-        order.push(store.acquire(1, LEASE, at(30)).await.unwrap()[0].image().root);
+    for due in [70, 60, 50] {
+        let leased = acquire(&store, 1, at(30)).await.unwrap().remove(0);
+        order.push(leased.image().root);
+        settle(&store, leased, wait_until(at(due)), at(30)).await;
     }
-    assert_eq!(order, [digest(2), digest(3), digest(1)]);
+    assert_eq!(order, [digest(2), digest(3), digest(1)], "as they came");
+    assert_nothing_is_due(&store, at(49)).await;
+    assert_eq!(lease_one(&store, at(50)).await.image().root, digest(1), "as they are due");
 }
 
 pub(super) async fn many_workers_at_once_never_hold_the_same_unit(store: Store) {
@@ -129,7 +145,7 @@ pub(super) async fn many_workers_at_once_never_hold_the_same_unit(store: Store) 
         tokio::spawn(async move {
             let mut held = Vec::new();
             loop {
-                let leased = store.acquire(3, LEASE, START).await.unwrap();
+                let leased = acquire(&store, 3, START).await.unwrap();
                 if leased.is_empty() {
                     return held;
                 }
@@ -154,7 +170,7 @@ pub(super) async fn a_want_that_comes_in_while_the_unit_is_held_is_seen_at_once(
         assert!(settle(&store, leased, settlement.clone(), at(2)).await);
         let again = lease_one(&store, at(2)).await;
         assert_eq!(again.image().wants.len(), 2, "{settlement:?}");
-        assert_phases_are_those_of_the_rows(&store, at(2)).await;
+        assert_hints_are_right(&store, at(2)).await;
         assert!(settle(&store, again, settlement, at(3)).await);
         assert_nothing_is_due(&store, at(3)).await;
     }
@@ -214,7 +230,7 @@ pub(super) async fn a_worker_that_lost_its_lease_writes_nothing(store: Store) {
         assert!(!store.settle(lost.lease, unit, settlement, Vec::new(), at(61)).await.unwrap());
     }
     assert_eq!(rows(&store).await, before);
-    assert_phases_are_those_of_the_rows(&store, at(61)).await;
+    assert_hints_are_right(&store, at(61)).await;
     assert!(settle(&store, holder, Settlement::Done { again: None }, at(62)).await, "who holds it is not disturbed");
     let again = store.settle(lost.lease, lost.headed(1, at(63)), dead(), Vec::new(), at(63)).await;
     assert!(!again.unwrap(), "nor is what is finished");
@@ -253,7 +269,7 @@ pub(super) async fn a_dead_announcement_is_revived_a_minute_later_and_no_sooner(
     assert_eq!((revived.state, revived.reason), (ImageState::Queued, None));
     let leased = lease_one(&store, at(60)).await;
     assert_eq!(leased.unit.wants().len(), 2, "what was asked for meanwhile is not lost");
-    assert_phases_are_those_of_the_rows(&store, at(60)).await;
+    assert_hints_are_right(&store, at(60)).await;
 }
 
 pub(super) async fn a_dead_image_is_revived_a_minute_later_or_by_a_want_that_is_new(store: Store) {
@@ -277,7 +293,7 @@ pub(super) async fn a_requeue_revives_at_once(store: Store) {
     give_one_up(&store, START).await;
     for id in [image, announcement] {
         assert!(store.requeue(&id, at(1)).await.unwrap());
-        assert_phases_are_those_of_the_rows(&store, at(1)).await;
+        assert_hints_are_right(&store, at(1)).await;
         lease_one(&store, at(1)).await;
     }
     for unknown in ["i99", "a99", "", "1", "x1"] {
@@ -305,7 +321,7 @@ pub(super) async fn a_resolved_announcement_hands_its_wants_to_the_image(store: 
     take(&store, by_tag("1.0"), START).await;
     store.hand_off(for_arm(by_tag("1.0")), "west", None, START).await.unwrap();
     resolve_one(&store, 1, at(1)).await;
-    assert_phases_are_those_of_the_rows(&store, at(1)).await;
+    assert_hints_are_right(&store, at(1)).await;
     let image = lease_one(&store, at(1)).await;
     assert_eq!(image.image().root, digest(1));
     let wants = &image.image().wants;
@@ -322,7 +338,7 @@ pub(super) async fn a_want_that_came_in_during_the_look_up_moves_with_the_others
     assert!(store.settle(leased.lease, leased.headed(1, at(1)), settlement, Vec::new(), at(2)).await.unwrap());
     assert_eq!(clusters_of(&store, 1).await.len(), 2);
     assert_eq!(lease_one(&store, at(2)).await.image().root, digest(1), "and only the image is due");
-    assert_phases_are_those_of_the_rows(&store, at(2)).await;
+    assert_hints_are_right(&store, at(2)).await;
 }
 
 pub(super) async fn wants_move_into_an_image_that_is_held_done_or_dead(store: Store) {
@@ -355,14 +371,14 @@ pub(super) async fn wants_move_into_an_image_that_is_held_done_or_dead(store: St
     store.hand_off(by_tag("dead"), "south", None, at(3)).await.unwrap();
     resolve_one(&store, 1, at(3)).await;
     assert_eq!(lease_one(&store, at(3)).await.image().wants.len(), 4);
-    assert_phases_are_those_of_the_rows(&store, at(3)).await;
+    assert_hints_are_right(&store, at(3)).await;
 }
 
 pub(super) async fn two_tags_of_one_digest_are_one_image(store: Store) {
     for name in ["1.0", "latest"] {
         take(&store, by_tag(name), START).await;
     }
-    let both = store.acquire(10, LEASE, START).await.unwrap();
+    let both = acquire(&store, 10, START).await.unwrap();
     assert_eq!(both.len(), 2);
     for leased in both {
         let settlement = Settlement::Resolved(resolved(1, START));
@@ -420,7 +436,7 @@ pub(super) async fn a_tag_that_moved_takes_its_wants_along_and_later_ones_too(st
     assert_eq!(clusters_of(&store, 2).await, [String::from("east")].into());
     store.hand_off(by_tag("1.0"), "north", None, at(2)).await.unwrap();
     assert_eq!(clusters_of(&store, 2).await, ["east", "north"].map(str::to_owned).into());
-    assert_phases_are_those_of_the_rows(&store, at(2)).await;
+    assert_hints_are_right(&store, at(2)).await;
 }
 
 pub(super) async fn who_wrote_the_digest_beside_the_tag_keeps_the_image_when_the_tag_moves(store: Store) {
@@ -465,7 +481,7 @@ pub(super) async fn a_done_image_is_warm_for_a_while_and_looked_at_again_when_as
         !matches!(next, harbor_warmer_core::image::Next::Done(_)),
         "what was verified is verified again, but {next:?}"
     );
-    assert_phases_are_those_of_the_rows(&store, at(600)).await;
+    assert_hints_are_right(&store, at(600)).await;
 }
 
 pub(super) async fn a_tag_is_looked_up_again_when_asked_for_after_a_while(store: Store) {
@@ -484,14 +500,14 @@ pub(super) async fn a_done_image_comes_back_at_the_time_that_its_worker_set(stor
         take(&store, by_digest(n), START).await;
     }
     let again = [Some(at(500)), None];
-    for (leased, again) in store.acquire(2, LEASE, START).await.unwrap().into_iter().zip(again) {
+    for (leased, again) in acquire(&store, 2, START).await.unwrap().into_iter().zip(again) {
         let unit = leased.warmed(START);
         assert!(store.settle(leased.lease, unit, Settlement::Done { again }, Vec::new(), START).await.unwrap());
     }
     assert_eq!(store.wake(at(499)).await.unwrap(), 0);
     assert_nothing_is_due(&store, at(9_000)).await;
     assert_eq!(store.wake(at(500)).await.unwrap(), 1);
-    assert_phases_are_those_of_the_rows(&store, at(500)).await;
+    assert_hints_are_right(&store, at(500)).await;
     lease_one(&store, at(500)).await;
     assert_eq!(store.wake(at(900_000)).await.unwrap(), 0, "the other one has no such time");
 }
@@ -500,7 +516,7 @@ pub(super) async fn another_platform_reopens_a_done_image(store: Store) {
     take(&store, by_digest(1), START).await;
     warm_one(&store, START).await;
     assert_eq!(take(&store, for_arm(by_digest(1)), at(1)).await, ImageState::Queued);
-    assert_phases_are_those_of_the_rows(&store, at(1)).await;
+    assert_hints_are_right(&store, at(1)).await;
     assert_eq!(lease_one(&store, at(1)).await.image().wants.len(), 2);
 }
 
@@ -526,22 +542,22 @@ pub(super) async fn what_nobody_asks_for_is_forgotten(store: Store) {
     take(&store, by_digest(4), START).await;
     assert_eq!(store.forget(START).await.unwrap(), 0, "not before their time");
     assert_eq!(store.forget(at(1)).await.unwrap(), 3, "the announcement, the warm one and the dead one");
-    assert_phases_are_those_of_the_rows(&store, at(1)).await;
+    assert_hints_are_right(&store, at(1)).await;
     let left: Vec<_> = rows(&store).await.into_iter().map(|row| row.unit).collect();
     assert_eq!(left.len(), 2, "what was asked for since, and what is not finished: {left:?}");
     assert_eq!(take(&store, by_tag("1.0"), at(2)).await, ImageState::New);
 }
 
 pub(super) async fn the_next_due_time_is_a_wait_or_the_end_of_a_lease(store: Store) {
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(next_due(&store).await, None);
     take(&store, by_digest(1), START).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(START));
+    assert_eq!(next_due(&store).await, None, "what stands in line has its turn when there is room");
     let leased = lease_one(&store, START).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(START + LEASE));
+    assert_eq!(next_due(&store).await, Some(START + LEASE));
     settle(&store, leased, wait_until(at(500)), START).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(at(500)));
+    assert_eq!(next_due(&store).await, Some(at(500)));
     warm_one(&store, at(500)).await;
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(next_due(&store).await, None);
 }
 
 pub(super) async fn a_hand_off_wakes_the_workers(store: Store) {

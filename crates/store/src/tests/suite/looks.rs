@@ -9,7 +9,7 @@ pub(in crate::tests) async fn a_list_has_pages_phases_and_a_search(store: Store)
     }
     let dead_one = HandOff { image: place("library/gone"), ..by_tag("1.0") };
     take(&store, dead_one, at(1)).await;
-    let leased = store.acquire(10, LEASE, at(1)).await.unwrap();
+    let leased = acquire(&store, 10, at(1)).await.unwrap();
     for leased in leased {
         let settlement = if matches!(leased.unit, Unit::Image(_)) { wait_until(at(9)) } else { dead() };
         settle(&store, leased, settlement, at(1)).await;
@@ -87,7 +87,8 @@ pub(in crate::tests) async fn announced_tags_are_those_that_may_mean_the_digest(
     let place = place("library/app");
     let expected: Vec<_> = ["1.0", "latest", "pinned"].map(tag).into();
     assert_eq!(store.announced_tags(&place, digest(1)).await.unwrap(), expected);
-    let leased = store.acquire(1, LEASE, START).await.unwrap().remove(0);
+    let request = AcquireRequest { harbor: "main".parse().unwrap(), limit: 1, begin: 0, lease: LEASE };
+    let leased = store.acquire(request, START).await.unwrap().remove(0);
     let settlement = Settlement::Resolved(resolved(1, START));
     store.settle(leased.lease, leased.headed(1, START), settlement, Vec::new(), START).await.unwrap();
     let expected: Vec<_> = ["latest", "pinned"].map(tag).into();
@@ -100,14 +101,17 @@ pub(in crate::tests) async fn the_queue_is_counted_by_phase_with_what_is_due_lon
     give_one_up(&store, START).await;
     take(&store, by_digest(2), START).await;
     warm_one(&store, START).await;
+    take(&store, by_digest(3), at(4)).await;
     take(&store, by_tag("1.0"), at(5)).await;
-    take(&store, by_digest(3), at(7)).await;
-    take(&store, by_digest(4), at(8)).await;
-    store.acquire(1, LEASE, at(8)).await.unwrap();
+    take(&store, by_tag("2.0"), at(7)).await;
+    let request = AcquireRequest { harbor: "main".parse().unwrap(), limit: 1, begin: 0, lease: LEASE };
+    store.acquire(request, at(8)).await.unwrap();
     let counts = store.counts().await.unwrap();
-    let phases = [(Phase::Announced, 1), (Phase::Queued, 2), (Phase::Warm, 1), (Phase::Failed, 1)];
+    let phases = [(Phase::Announced, 2), (Phase::Queued, 1), (Phase::Warm, 1), (Phase::Failed, 1)];
     assert_eq!(counts.phases, phases.into());
-    assert_eq!(counts.oldest_due, Some(at(7)), "what is held waits for nobody");
+    assert_eq!(counts.oldest_due, Some(at(7)), "neither what is held nor what waits for Harbor waits for a worker");
+    assert_eq!(counts.waiting, [("main".parse().unwrap(), 1)].into());
+    assert_eq!(counts.unfinished, [("east".to_owned(), 3)].into());
 }
 
 pub(in crate::tests) async fn a_look_at_a_finished_image_says_warm_only_if_harbor_has_it(store: Store) {

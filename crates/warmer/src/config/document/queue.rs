@@ -41,7 +41,7 @@ static WORKERS: Setting<Count> = Setting {
 static LEASE: Setting<Span> = Setting {
     key: "lease",
     absent: Absent::Default,
-    meaning: "An image whose worker ended without a word is taken up again after this. After a restart, at once.",
+    meaning: "An image whose worker ended without a word is taken up again after this. What was in hand when the process died, 5 s after the next start.",
     example: "30s",
     kind: Span { default: Duration::from_secs(60), bounds: Duration::from_secs(5)..=HOUR },
 };
