@@ -114,6 +114,9 @@ impl Announcement {
     /// Somebody asks for it while it waits for the next try: it is tried at once, but not more often than once a minute,
     /// so that Pods that are created again and again don't undo the waits. Whether it is.
     pub fn hurry(&mut self, now: Timestamp) -> bool {
+        if self.missing_since.is_none() && self.attempts.backing_off(now).is_none() {
+            return false;
+        }
         if self.hurried.is_some_and(|at| at <= now && now < at + HURRIED_EVERY) {
             return false;
         }

@@ -394,9 +394,15 @@ impl Image {
         self.hopeless = Some(reason);
     }
 
-    /// Somebody asks for it while it backs off: it is tried at once, but not more often than once a minute, so that Pods
-    /// that are created again and again don't undo the waits. Whether it is.
+    /// Somebody asks for it. If it backs off, it is tried at once, but not more often than once a minute, so that Pods that
+    /// are created again and again don't undo the waits. Whether it is.
     pub fn hurry(&mut self, now: Timestamp) -> bool {
+        let replications = self.replications.iter().map(|state| &state.attempts);
+        let manifests = self.manifests.values().map(|state| &state.attempts);
+        let mut all = std::iter::once(&self.attempts).chain(manifests).chain(replications);
+        if all.all(|attempts| attempts.backing_off(now).is_none()) {
+            return false;
+        }
         if self.hurried.is_some_and(|at| at <= now && now < at + HURRIED_EVERY) {
             return false;
         }

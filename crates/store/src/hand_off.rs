@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use harbor_warmer_core::announcement::Announcement;
+use harbor_warmer_core::announcement::{self, Announcement, Resolved};
 use harbor_warmer_core::image::Want;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_core::view::Phase;
-use harbor_warmer_protocol::{Digest, HandOff, HarborImage, ImageState, Subject};
+use harbor_warmer_protocol::{HandOff, HarborImage, ImageState, Subject};
 
 use crate::body::{announcement_key, image_key};
-use crate::row::{DEAD, DONE, Row};
+use crate::row::{DEAD, DONE, READY, Row};
 use crate::units::{REVIVED_AFTER, Units};
 use crate::{Store, StoreError, Unit};
 
@@ -29,7 +29,8 @@ pub struct HandedOff {
 impl Store {
     /// Writes a hand-off down. It is on the disk when this returns.
     ///
-    /// `known_root` is the digest of the index that a resolved hand-off's platform manifest was seen in.
+    /// `known_root` is the index that a resolved hand-off's platform manifest was seen in, and since when Harbor tries to
+    /// attach its tag.
     ///
     /// # Errors
     /// The hand-off was not written; the caller has to say so.
@@ -37,7 +38,7 @@ impl Store {
         &self,
         hand_off: HandOff,
         cluster: &str,
-        known_root: Option<Digest>,
+        known_root: Option<Resolved>,
         now: Timestamp,
     ) -> Result<HandedOff, StoreError> {
         let want = Want {
@@ -93,7 +94,7 @@ impl Units<'_> {
         place: &HarborImage,
         subject: &Subject,
         want: Want,
-        known_root: Option<Digest>,
+        known_root: Option<Resolved>,
     ) -> Result<HandedOff, StoreError> {
         match subject {
             Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => {
@@ -107,7 +108,9 @@ impl Units<'_> {
                 }
             }
             Subject::Pin { digest, .. } => self.take_image(place, *digest, want),
-            Subject::Layers { child, tag: None } => self.take_image(place, known_root.unwrap_or(*child), want),
+            Subject::Layers { child, tag: None } => {
+                self.take_image(place, known_root.map_or(*child, |known| known.root), want)
+            }
         }
     }
 
@@ -117,25 +120,31 @@ impl Units<'_> {
         place: &HarborImage,
         subject: &Subject,
         mut want: Want,
-        known_root: Option<Digest>,
+        known_root: Option<Resolved>,
     ) -> Result<HandedOff, StoreError> {
+        let Unit::Announcement(announcement) = &mut row.unit else { return self.take_image_row(row, want) };
+        let looked_up = matches!(subject, Subject::Layers { .. });
+        if let Some(known) = known_root.filter(|_| looked_up && row.state == READY && announcement.resolved.is_none()) {
+            // The policy has just looked up what the tag means: nobody needs to ask again.
+            announcement.observe(announcement::Observation::Headed(known.root), known.at.min(self.now));
+            self.add_want(row.id, &want)?;
+            self.try_now(&mut row)?;
+            return Ok(row.answer(ImageState::Queued));
+        }
         let Unit::Announcement(announcement) = &mut row.unit else { return self.take_image_row(row, want) };
         if let Some(resolved) = announcement.resolved {
             let fresh = resolved.at <= self.now && self.now.since(resolved.at) < self.shared.recheck_after;
             // A resolved hand-off is about what was just looked up, however old the warmer's own look is.
-            let looked_up = matches!(subject, Subject::Layers { .. });
             if fresh || looked_up {
                 // The tag may have moved between the two looks; then the other image's worker asks for it again.
-                let root = known_root.filter(|_| looked_up).unwrap_or(resolved.root);
+                let root = known_root.filter(|_| looked_up).map_or(resolved.root, |known| known.root);
                 want.headed = (root == resolved.root).then_some(resolved.at.min(self.now));
                 return self.take_image(place, root, want);
             }
         }
         let is_new = self.add_want(row.id, &want)?;
         if row.state < DONE {
-            if is_new {
-                self.hurry(&mut row, &want)?;
-            }
+            self.hurry(&mut row, &want, is_new)?;
             return Ok(row.answer(ImageState::Queued));
         }
         if row.state == DEAD && row.is_fresh(REVIVED_AFTER, self.now) {

@@ -35,7 +35,7 @@ pub use acquire::AcquireRequest;
 pub use body::Unit;
 pub use hand_off::HandedOff;
 pub use lease::{Lease, Leased, Settlement};
-pub use read::{Counts, ListFilter};
+pub use read::{AnnouncedTags, Counts, ListFilter};
 
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;

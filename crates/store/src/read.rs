@@ -28,6 +28,15 @@ pub struct ListFilter {
     pub limit: usize,
 }
 
+/// Tags that have to be asked for before an index is read, since Harbor records none that comes later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnnouncedTags {
+    /// Those that the index itself is wanted for.
+    pub own: Vec<Tag>,
+    /// Others of the repository whose digests aren't known yet: any of them may mean it. Not all, where there are many.
+    pub others: Vec<Tag>,
+}
+
 /// The queue, counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
@@ -80,28 +89,30 @@ impl Store {
         self.read(move |connection, shared| follow(connection, shared, Row::find(connection, &key)?, now)).await
     }
 
-    /// The tags of `place` that may mean `root` and were not asked for yet: they have to be, before the index is read.
+    /// The tags of `place` that have to be asked for before the index `root` is read.
     ///
     /// # Errors
     /// The queue can't be read.
-    pub async fn announced_tags(&self, place: &HarborImage, root: Digest) -> Result<Vec<Tag>, StoreError> {
+    pub async fn announced_tags(&self, place: &HarborImage, root: Digest) -> Result<AnnouncedTags, StoreError> {
         let place = place.clone();
         self.read(move |connection, _| {
-            // A tag can't hold a semicolon, which follows the colon: so this is all of the repository's tags.
-            let (from, to) = (format!("{place}:"), format!("{place};"));
-            let keys: Vec<String> = connection
-                .prepare_cached(ANNOUNCED)?
-                .query_map(named_params! {":from": from, ":to": to}, |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            let tag = |key: &String| key.strip_prefix(&from).and_then(|tag| tag.parse::<Tag>().ok());
-            let mut tags: Vec<Tag> = keys.iter().filter_map(tag).collect();
+            let mut own = Vec::new();
             if let Some(Row { id, .. }) = Row::find(connection, &image_key(&place, root))? {
                 let wants = row::wants(connection, id)?;
-                tags.extend(wants.into_iter().filter(|want| want.headed.is_none()).filter_map(|want| want.tag));
+                own.extend(wants.into_iter().filter(|want| want.headed.is_none()).filter_map(|want| want.tag));
             }
-            tags.sort();
-            tags.dedup();
-            Ok(tags)
+            own.sort();
+            own.dedup();
+            // A tag can't hold a semicolon, which follows the colon: so this is all of the repository's tags.
+            let (from, to) = (format!("{place}:"), format!("{place};"));
+            let misses = Line::Misses.number();
+            let keys: Vec<String> = connection
+                .prepare_cached(ANNOUNCED)?
+                .query_map(named_params! {":from": from, ":to": to, ":misses": misses}, |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let tag = |key: &String| key.strip_prefix(&from).and_then(|tag| tag.parse::<Tag>().ok());
+            let others = keys.iter().filter_map(tag).filter(|tag| !own.contains(tag)).collect();
+            Ok(AnnouncedTags { own, others })
         })
         .await
     }
@@ -197,7 +208,9 @@ ORDER BY turn LIMIT 1";
 pub(crate) const OLDEST_REPLICATION: &str =
     "SELECT target, since FROM replication WHERE target > :last ORDER BY target, since LIMIT 1";
 
-const ANNOUNCED: &str = "SELECT key FROM unit WHERE key > :from AND key < :to AND kind = 0 AND state < 2 LIMIT 64";
+// Those that the upstream doesn't have take no place among the others.
+const ANNOUNCED: &str = "
+SELECT key FROM unit WHERE key > :from AND key < :to AND kind = 0 AND state < 2 AND line <> :misses LIMIT 64";
 
 impl Row {
     fn summary(&self, projects: &Projects, now: Timestamp) -> ImageSummary {

@@ -45,11 +45,14 @@ impl Units<'_> {
         match row.state {
             DONE => {
                 let verified_lately = row.updated <= self.now && self.now.since(row.updated) < recheck_after;
-                if verified_lately && image.answers(&want, &project) {
+                // What a digest names doesn't change: a platform that it lacks is lacked for good.
+                let is_settled = image.state_of(&want, &project) == ImageState::Failed;
+                if (verified_lately || is_settled) && image.answers(&want, &project) {
+                    let (state, note) = (image.state_of(&want, &project), image.note_of(&want, &project));
                     if is_new {
                         self.hint_at_phase(&mut row)?;
                     }
-                    return Ok(row.answer(ImageState::Warm));
+                    return Ok(HandedOff { reason: note, ..row.answer(state) });
                 }
                 if !verified_lately {
                     image.reopen(self.now);
@@ -67,20 +70,33 @@ impl Units<'_> {
                 Ok(row.answer(ImageState::Queued))
             }
             _ => {
-                let state = image.state_of(&want, &project);
+                let (state, note) = (image.state_of(&want, &project), image.note_of(&want, &project));
+                self.hurry(&mut row, &want, is_new)?;
                 if is_new {
-                    self.hurry(&mut row, &want)?;
                     self.hint_at_phase(&mut row)?;
                 }
-                Ok(row.answer(state))
+                // What it waits for is everybody's; why a want is not served is that want's.
+                let reason = note.or_else(|| row.reason.clone().filter(|_| state != ImageState::Warm));
+                Ok(HandedOff { reason, ..row.answer(state) })
             }
         }
     }
 
-    /// A want that is new ends a wait, and stands in its own cluster's name where that is served sooner. A worker that
-    /// holds the unit sees the new generation when it lets go.
-    pub(crate) fn hurry(&self, row: &mut Row, want: &Want) -> Result<(), StoreError> {
+    /// Whoever asks ends the wait of what backs off, once a minute. A want that is new ends any wait, and stands in its
+    /// own cluster's name where that is served sooner. A worker that holds the unit sees the new generation when it lets
+    /// go.
+    pub(crate) fn hurry(&self, row: &mut Row, want: &Want, is_new: bool) -> Result<(), StoreError> {
         if row.state != READY {
+            return Ok(());
+        }
+        let hurried = match &mut row.unit {
+            Unit::Announcement(announcement) => announcement.hurry(self.now),
+            Unit::Image(image) => image.hurry(self.now),
+        };
+        if hurried {
+            self.try_now(row)?;
+        }
+        if !is_new {
             return Ok(());
         }
         let asleep = self
@@ -99,6 +115,18 @@ impl Units<'_> {
                 )?
                 .execute(named_params! {":cluster": want.cluster, ":turn": turn, ":id": row.id})?;
         }
+        Ok(())
+    }
+
+    /// The body was changed so that its next step is due.
+    pub(crate) fn try_now(&self, row: &mut Row) -> Result<(), StoreError> {
+        row.reason = None;
+        self.connection
+            .prepare_cached(
+                "UPDATE unit SET body = :body, reason = NULL, \
+                 due = CASE WHEN turn IS NULL AND due > :now THEN :now ELSE due END WHERE id = :id AND state = 0",
+            )?
+            .execute(named_params! {":body": row.unit, ":now": Sql(self.now), ":id": row.id})?;
         Ok(())
     }
 

@@ -36,6 +36,7 @@ use crate::manifests::cache::{Cached, ManifestCache};
 use crate::manifests::relay::{Relay, RelayError};
 use crate::metrics::{FrontOutcome, Metrics};
 use crate::places::backlog::{Backlogs, Position};
+use harbor_warmer_core::announcement::Resolved;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_harbor::{AnswerClass, ManifestBody, ManifestHead};
 use harbor_warmer_store::Store;
@@ -228,11 +229,15 @@ impl Front {
 
     /// The root that the platform manifest of a resolved hand-off belongs to, as far as look-ups have shown it. That is
     /// how the policy came to the manifest, so as a rule they have.
-    pub fn known_root(&self, hand_off: &HandOff, now: Timestamp) -> Option<Digest> {
+    pub fn known_root(&self, hand_off: &HandOff, now: Timestamp) -> Option<Resolved> {
+        let image = &hand_off.image;
         match &hand_off.subject {
             Subject::Tag(_) | Subject::Pin { .. } => None,
             Subject::Layers { child, tag } => {
-                lock(&self.cache).root_of_layers(&hand_off.image, *child, tag.as_ref(), now)
+                let mut cache = lock(&self.cache);
+                let root = cache.root_of_layers(image, *child, tag.as_ref(), now)?;
+                let window = tag.as_ref().and_then(|tag| cache.window(image, tag, root));
+                Some(Resolved { root, at: window.unwrap_or(now) })
             }
         }
     }

@@ -5,12 +5,13 @@ mod targets;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harbor_warmer_protocol::{Digest, HandOff, ImageState};
+use harbor_warmer_protocol::{HandOff, ImageState};
 
 use crate::config::Config;
 use crate::harbors::Harbors;
 use crate::intake::targets::Targets;
 use crate::metrics::Metrics;
+use harbor_warmer_core::announcement::Resolved;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_store::{HandedOff, Store, StoreError};
 
@@ -59,7 +60,7 @@ impl Intake {
         &self,
         hand_off: HandOff,
         cluster: &str,
-        known_root: Option<Digest>,
+        known_root: Option<Resolved>,
         now: Timestamp,
     ) -> Result<IntakeResult, IntakeError> {
         if let Err(why) = self.allow(&hand_off) {

@@ -140,7 +140,7 @@ impl<Reopen: Fn() -> Store> Driver<Reopen> {
                     last_asked: self.now,
                     headed: None,
                 };
-                let known_root = known_root.map(digest);
+                let known_root = known_root.map(|root| resolved(root, self.now));
                 self.store().hand_off(hand_off, &want.cluster, known_root, self.now).await.unwrap();
                 self.acknowledged.push(want);
             }

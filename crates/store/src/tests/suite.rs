@@ -1,5 +1,6 @@
 //! What every engine has to keep, in words of the store's own operations.
 
+mod asked_again;
 mod lines;
 mod looks;
 
@@ -8,7 +9,7 @@ use std::collections::HashSet;
 use harbor_warmer_protocol::{ImageState, TagOrDigest};
 
 use super::*;
-use crate::{Counts, ListFilter};
+use crate::{AnnouncedTags, Counts, ListFilter};
 
 /// Puts an engine through the suite. `$fresh` gives an empty queue, and something that keeps its storage until it is
 /// dropped.
@@ -63,6 +64,9 @@ macro_rules! conforms {
             an_image_that_a_waiting_cluster_asked_for_first_has_the_turn_of_the_other
             tags_that_the_upstream_does_not_have_wait_for_all_others_and_are_never_forgotten
             a_unit_at_another_harbor_is_not_leased
+            whoever_asks_again_has_a_missing_tag_looked_for_at_once_but_once_a_minute
+            layers_that_the_policy_looked_up_resolve_their_tag_without_another_request
+            a_want_that_an_image_does_not_serve_says_why_and_reopens_nothing
         }
     };
     ($fresh:path: $($case:ident)*) => {
@@ -75,6 +79,7 @@ macro_rules! conforms {
         )*
     };
 }
+pub(super) use asked_again::*;
 pub(super) use conforms;
 pub(super) use lines::*;
 pub(super) use looks::*;
@@ -402,22 +407,22 @@ pub(super) async fn an_announcement_that_is_resolved_sends_later_wants_straight_
 pub(super) async fn layers_without_a_tag_belong_to_the_index_that_they_were_seen_in_or_stand_for_themselves(
     store: Store,
 ) {
-    store.hand_off(layers(100, None), "east", Some(digest(1)), START).await.unwrap();
+    store.hand_off(layers(100, None), "east", Some(resolved(1, START)), START).await.unwrap();
     assert_eq!(lease_one(&store, START).await.image().root, digest(1));
     store.hand_off(layers(100, None), "east", None, START).await.unwrap();
     assert_eq!(lease_one(&store, START).await.image().root, digest(100));
 }
 
 pub(super) async fn layers_of_a_tag_that_moved_since_the_last_look_go_to_the_other_image(store: Store) {
-    store.hand_off(layers(100, Some("1.0")), "east", Some(digest(1)), START).await.unwrap();
+    store.hand_off(layers(100, Some("1.0")), "east", Some(resolved(1, START)), START).await.unwrap();
     resolve_one(&store, 1, START).await;
     warm_one(&store, START).await;
     // However old the warmer's own look is, these layers were just looked up.
-    let same = store.hand_off(layers(100, Some("1.0")), "west", Some(digest(1)), at(9_000)).await.unwrap();
+    let same = store.hand_off(layers(100, Some("1.0")), "west", Some(resolved(1, at(9_000))), at(9_000)).await.unwrap();
     assert!(same.resolved);
     assert_eq!(clusters_of(&store, 1).await.len(), 2);
     warm_one(&store, at(9_000)).await;
-    store.hand_off(layers(102, Some("1.0")), "east", Some(digest(2)), at(9_001)).await.unwrap();
+    store.hand_off(layers(102, Some("1.0")), "east", Some(resolved(2, at(9_001))), at(9_001)).await.unwrap();
     let other = lease_one(&store, at(9_001)).await;
     assert_eq!(other.image().root, digest(2));
     assert_eq!(other.image().wants[0].headed, None, "its worker asks Harbor for the tag");

@@ -107,12 +107,14 @@ impl Relay {
         }
     }
 
-    /// Opens Harbor's window for every announced tag of the digest. A tag that doesn't exist is no obstacle; one whose
-    /// answer is lost is, since it would be lost for 7 days.
+    /// Opens Harbor's window for every announced tag of the digest. A tag that doesn't exist is no obstacle; one that the
+    /// image is wanted for and whose answer is lost is, since it would be lost for 7 days. Of the repository's other tags
+    /// nobody knows what they mean: one that answers with an error holds up no image that is not its own.
     pub(crate) async fn head_announced_tags(&self, image: &HarborImage, digest: Digest) -> Result<(), RelayError> {
         let tags = self.store.announced_tags(image, digest).await.map_err(RelayError::Store)?;
-        let unasked = tags.into_iter().filter(|tag| !self.was_asked(image, tag)).take(MAX_TAGS);
-        let heads = unasked.map(|tag| {
+        let own = tags.own.into_iter().filter(|tag| !self.was_asked(image, tag)).map(|tag| (tag, true));
+        let others = tags.others.into_iter().filter(|tag| !self.was_asked(image, tag)).map(|tag| (tag, false));
+        let heads = own.chain(others.take(MAX_TAGS)).map(|(tag, is_own)| {
             let reference = TagOrDigest::Tag(tag);
             async move {
                 match self.client.head_manifest(&Repository::from(image), &reference).await {
@@ -124,7 +126,11 @@ impl Relay {
                     }
                     Err(error) => match error.class() {
                         AnswerClass::MissingTag | AnswerClass::NotFoundAmbiguous => Ok(()),
-                        _ => Err(RelayError::from(error)),
+                        _ if is_own => Err(RelayError::from(error)),
+                        _ => {
+                            tracing::debug!(image.repository = %image, %error, "another tag can't be asked for");
+                            Ok(())
+                        }
                     },
                 }
             }

@@ -85,13 +85,14 @@ pub(in crate::tests) async fn announced_tags_are_those_that_may_mean_the_digest(
     let pinned = HandOff { subject: Subject::Pin { digest: digest(1), tag: Some(tag("pinned")) }, ..by_digest(1) };
     take(&store, pinned, START).await;
     let place = place("library/app");
-    let expected: Vec<_> = ["1.0", "latest", "pinned"].map(tag).into();
+    let own = vec![tag("pinned")];
+    let expected = AnnouncedTags { own: own.clone(), others: ["1.0", "latest"].map(tag).into() };
     assert_eq!(store.announced_tags(&place, digest(1)).await.unwrap(), expected);
     let request = AcquireRequest { harbor: "main".parse().unwrap(), limit: 1, begin: 0, lease: LEASE };
     let leased = store.acquire(request, START).await.unwrap().remove(0);
     let settlement = Settlement::Resolved(resolved(1, START));
     store.settle(leased.lease, leased.headed(1, START), settlement, Vec::new(), START).await.unwrap();
-    let expected: Vec<_> = ["latest", "pinned"].map(tag).into();
+    let expected = AnnouncedTags { own, others: vec![tag("latest")] };
     assert_eq!(store.announced_tags(&place, digest(1)).await.unwrap(), expected, "the first one has been asked for");
 }
 
