@@ -169,7 +169,7 @@ mod tests {
     /// One rule of the target `prod`, as it is judged.
     #[rstest]
     #[case::named_with_its_project(
-        json!({"prefix": format!("{ECR}/dockerhub")}), None, None, Verdict::Good,
+        json!({"prefix": format!("{ECR}/dockerhub"), "repository": "{rest}"}), None, None, Verdict::Good,
         "rules[0]: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/dockerhub/app:latest arrives as workloads name it", "")]
     #[case::one_team(
         json!({"prefix": format!("{ECR}/team"), "repository": "team/{rest}"}), None, None, Verdict::Bad,
@@ -180,17 +180,17 @@ mod tests {
         "would arrive as 123456789012.dkr.ecr.eu-west-1.amazonaws.com/dockerhub/app:latest",
         "Let workloads name 123456789012.dkr.ecr.eu-west-1.amazonaws.com/dockerhub/app:latest, and the rule with them")]
     #[case::deep_ones_only(
-        json!({"prefix": format!("{ECR}/mirror")}), Some("mirror"), None, Verdict::Doubtful,
+        json!({"prefix": format!("{ECR}/mirror"), "repository": "{rest}"}), Some("mirror"), None, Verdict::Doubtful,
         "mirror/team/app:latest would arrive as 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/app:latest",
         "else in Harbor, edit the policy: destination namespace `mirror`, flattening \"Flatten 1 Level\"")]
     #[case::more_levels_than_there_are(
-        json!({"prefix": format!("{ECR}/mirror")}), Some("mirror"), Some(5), Verdict::Bad,
+        json!({"prefix": format!("{ECR}/mirror"), "repository": "{rest}"}), Some("mirror"), Some(5), Verdict::Bad,
         "can't be replicated: dockerhub/app does not have 5 parts", "flattening \"Flatten 1 Level\"")]
     #[case::a_namespace_too_many(
-        json!({"prefix": format!("{ECR}/dockerhub")}), Some("mirror"), Some(0), Verdict::Bad,
+        json!({"prefix": format!("{ECR}/dockerhub"), "repository": "{rest}"}), Some("mirror"), Some(0), Verdict::Bad,
         "mirror/dockerhub/app", "in Harbor, edit the policy: no destination namespace")]
     #[case::another_registry(
-        json!({"prefix": "docker.io/dockerhub"}), None, None, Verdict::Doubtful,
+        json!({"prefix": "docker.io/dockerhub/", "repository": "{rest}"}), None, None, Verdict::Doubtful,
         "docker.io/dockerhub/app:latest arrives at 123456789012.dkr.ecr.eu-west-1.amazonaws.com", "by a mirror")]
     #[case::a_pattern(
         json!({"pattern": "^(?<repository>.*)$"}), None, None, Verdict::Doubtful, "rules[0] has a pattern", "pin an image")]

@@ -9,6 +9,7 @@ use harbor_warmer::config::{Config, Harbor, Project, Replication, Target};
 use harbor_warmer_core::project::{HarborKind, Transfer};
 use harbor_warmer_harbor::{Credentials, OwnPolicy};
 use harbor_warmer_settings::duration_text;
+use harbor_warmer_workload::Judge;
 
 pub(super) fn describe(config: &Config) -> Vec<Section> {
     vec![describe_ports(config), describe_queue(config), describe_rules(config)]
@@ -79,6 +80,7 @@ fn describe_rules(config: &Config) -> Section {
             count => format!("{count} rules"),
         };
         findings.push(Finding::stated(format!("{rules}, to {}", list_text(&harbors))));
+        findings.extend(examples(config));
         let targets: Vec<_> = config.rules.targets().map(ToString::to_string).collect();
         if !targets.is_empty() {
             findings.push(Finding::stated(format!("with the replication targets {}", targets.join(", "))));
@@ -86,6 +88,18 @@ fn describe_rules(config: &Config) -> Section {
     }
     findings.push(Finding::stated(format!("for {}", platforms.join(", "))));
     Section { title: "Rules of the command line".to_owned(), findings }
+}
+
+/// For each rule one image, and where it goes.
+fn examples(config: &Config) -> impl Iterator<Item = Finding> {
+    let judge = Judge { rules: &config.rules, platforms: &config.platforms };
+    config.rules.example_of_each().into_iter().enumerate().map(move |(index, image)| {
+        let text = match image {
+            Some(image) => format!("{image}: {}", judge.image(&image.to_string())),
+            None => format!("rules[{index}]: no example is found for its pattern"),
+        };
+        Finding::stated(text)
+    })
 }
 
 fn list_text(names: &[String]) -> String {

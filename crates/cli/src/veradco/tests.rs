@@ -186,6 +186,11 @@ fn namespaces_become_a_selector_where_they_are_names(#[case] namespaces: &str, #
 #[rstest]
 #[case::a_host_from_the_image("^(.+)/(.+):(.+)$", "https://$1/v2/p/$2/manifests/$3", "an image can't choose")]
 #[case::no_registry_url("^(.+)$", "https://h.example/$1", "which is not https://HOST/v2/")]
+#[case::digests_which_patterns_do_not_see(
+    r"^(.+)/(.+)@(sha256:.+)$",
+    "https://h.example/v2/p/$2/manifests/$3",
+    "patterns see no digest"
+)]
 #[case::unknown_to_our_syntax(r"^\p{L}/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2", "rules[0].pattern")]
 fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &str, #[case] expected: &str) {
     let error = import(&entry(regex, replacement), &Known::default()).unwrap_err().to_string();

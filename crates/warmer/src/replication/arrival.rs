@@ -124,9 +124,7 @@ mod tests {
         rule["harbor"] = json!("main");
         rule["project"] = json!("dockerhub");
         rule["target"] = json!("prod");
-        if let Some(repository) = repository {
-            rule["repository"] = json!(repository);
-        }
+        rule["repository"] = json!(repository.unwrap_or("{rest}"));
         RuleSet::from_value(&json!([rule])).unwrap()
     }
 
@@ -228,8 +226,8 @@ mod tests {
     #[test]
     fn a_tag_that_the_rule_changes_is_not_the_one_at_the_target() {
         let rules = RuleSet::from_value(&json!([{
-            "prefix": format!("{ECR}/dockerhub"), "harbor": "main", "project": "dockerhub", "target": "prod",
-            "tag": "v{tag}",
+            "prefix": format!("{ECR}/dockerhub"), "harbor": "main", "project": "dockerhub", "repository": "{rest}",
+            "target": "prod", "tag": "v{tag}",
         }]))
         .unwrap();
         let image = format!("{ECR}/dockerhub/team/app:1").parse().unwrap();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harbor_warmer_protocol::{Platform, Platforms, TargetName};
+use harbor_warmer_protocol::{Platforms, TargetName};
 use harbor_warmer_settings::policy::RULE;
 use harbor_warmer_settings::{Absent, List, Setting, Texts, format};
-use harbor_warmer_workload::RuleSet;
+use harbor_warmer_workload::{NodePlatform, RuleSet};
 use serde_json::Value;
 
 use super::harbors::{HARBORS, written_projects};
@@ -97,9 +97,9 @@ fn check_target(
 }
 
 pub(super) fn read_platforms(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Platforms> {
-    let list: Vec<Platform> = top.parsed_list(&PLATFORMS, reading)?;
+    let list: Vec<NodePlatform> = top.parsed_list(&PLATFORMS, reading)?;
     let written = top.get(&PLATFORMS).and_then(Value::as_array).map(Vec::len);
-    match Platforms::new(list) {
+    match Platforms::new(list.into_iter().map(NodePlatform::into_platform)) {
         Ok(platforms) => Some(platforms),
         Err(error) => {
             // A list of nothing but mistakes has been told already.

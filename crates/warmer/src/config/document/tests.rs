@@ -1,4 +1,5 @@
 mod accepted;
+mod agreement;
 
 use rstest::rstest;
 use tempfile::TempDir;
@@ -452,7 +453,8 @@ fn top(lines: &str) -> String {
 )]
 #[case::rule_without_matcher(rules("- harbor: main\n  project: hub"), 2, "rules[0]", "one of prefix, pattern and ecr")]
 #[case::no_platforms(top("platforms: []"), 1, "platforms", "name at least one platform")]
-#[case::platform_without_os(top("platforms: [amd64]"), 1, "platforms[0]", "os/architecture")]
+#[case::platform_without_os(top("platforms: [amd64]"), 1, "platforms[0]", "write linux/amd64")]
+#[case::platform_in_other_words(top("platforms: [linux/aarch64]"), 1, "platforms[0]", "write linux/arm64")]
 fn tells_a_mistake_with_its_line_and_path(
     #[case] yaml: String,
     #[case] line: u64,
