@@ -18,4 +18,6 @@ impl Validatable for RawSettings {
 #[cfg(test)]
 mod described;
 #[cfg(test)]
+mod presets;
+#[cfg(test)]
 mod tests;

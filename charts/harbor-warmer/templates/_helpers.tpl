@@ -217,7 +217,7 @@ Everything that is secret, decided once for all templates: what an earlier relea
 {{- if $harbor.caBundle }}{{ $_ := set $h "caFile" (printf "%s/ca.crt" $directory) }}{{ end }}
 {{- $_ := set $harbors $name $h }}
 {{- end }}
-{{- $config := dict "dataDir" "/var/lib/harbor-warmer" "registry" $registry "admin" (dict "listen" (printf "%s:9090" $v.warmer.listenAddress)) "harbors" $harbors "rules" $v.rules "platforms" $v.platforms }}
+{{- $config := dict "dataDir" "/var/lib/harbor-warmer" "registry" $registry "admin" (dict "listen" (printf "%s:9090" $v.warmer.listenAddress)) "harbors" $harbors "rules" (include "hw.rules" . | fromJsonArray) "platforms" $v.platforms }}
 {{- with $v.pinned }}{{ $_ := set $config "pinned" . }}{{ end }}
 {{- range $section := list "front" "queue" }}
 {{- with index $v.warmer $section }}{{ $_ := set $config $section . }}{{ end }}
@@ -290,16 +290,26 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{- /* Placeholders first: whatever rule would match them comes too late. */ -}}
+{{- define "hw.rules" -}}
+{{- $rules := list }}
+{{- if .Values.rules }}
+{{- range .Values.placeholders }}{{ $rules = append $rules (dict "prefix" . "skip" true) }}{{ end }}
+{{- end }}
+{{- concat $rules .Values.rules | toJson }}
+{{- end }}
+
 {{- /* The policy's settings: the same rules and platforms as in hw.config. */ -}}
 {{- define "hw.settings" -}}
 {{- $p := .Values.policy }}
-{{- $settings := dict "warmer" (include "hw.address" .) "rules" .Values.rules "platforms" .Values.platforms "maxImages" $p.maxImages "lookup" $p.lookup "warnings" $p.warnings }}
+{{- $settings := dict "warmer" (include "hw.address" .) "rules" (include "hw.rules" . | fromJsonArray) "platforms" .Values.platforms "maxImages" $p.maxImages "lookup" $p.lookup "warnings" $p.warnings }}
 {{- with $p.lookupRegistry }}{{ $_ := set $settings "lookupRegistry" . }}{{ end }}
 {{- if $p.customResources }}
 {{- $kinds := list }}
 {{- range $p.customResources }}{{ $kinds = append $kinds (omit . "resource" "versions") }}{{ end }}
 {{- $_ := set $settings "customResources" $kinds }}
 {{- end }}
+{{- with $p.presets }}{{ $_ := set $settings "presets" . }}{{ end }}
 {{- toYaml $settings }}
 {{- end }}
 
