@@ -13,7 +13,8 @@ helm_version=v3.22.0
 kubeconform_version=v0.8.0
 # renovate: go sigs.k8s.io/controller-tools
 controller_gen_version=v0.23.0
-schemas_version=1.37.0
+# The package's version has that of the newest Kubernetes in it.
+schemas_version=$(sed -n 's/^kubernetes-validate==\([0-9.]*\).*/\1/p' scripts/requirements/schemas.txt)
 kubernetes_versions="1.30.0 1.37.0"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/harbor-warmer
@@ -60,7 +61,8 @@ require_python() {
     has python3 || fail "python3 is missing; install it with your package manager"
     export PYTHONPATH="$cache/python${PYTHONPATH:+:$PYTHONPATH}"
     python3 -c 'import yaml' 2>/dev/null && return
-    python3 -m pip install -q --target "$cache/python" PyYAML >&2 ||
+    python3 -m pip install -q --target "$cache/python" --require-hashes --only-binary :all: \
+        --requirement scripts/requirements/chart.txt >&2 ||
         fail "PyYAML is missing, and pip can't install it; Debian and Ubuntu have it as python3-yaml"
 }
 
@@ -76,7 +78,8 @@ require_schemas() {
 make_schemas() {
     local directory
     directory=$(mktemp -d)
-    python3 -m pip download -q --no-deps --dest "$directory" "kubernetes-validate==$schemas_version" >&2 ||
+    python3 -m pip download -q --no-deps --dest "$directory" --require-hashes \
+        --requirement scripts/requirements/schemas.txt >&2 ||
         fail "the schemas of Kubernetes are missing, and pip can't fetch the package kubernetes-validate"
     (cd charts/tests/crds && controller-gen crd:maxDescLen=0 output:crd:dir="$directory/crds" \
         paths=github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1 \

@@ -4,6 +4,7 @@
 #   scripts/ci-tools.sh DIRECTORY kwctl syft zig
 set -euo pipefail
 
+requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/requirements
 directory=$1
 shift
 mkdir -p "$directory"
@@ -39,7 +40,8 @@ for tool in "$@"; do
     zig)
         # zig is the C compiler and the linker of the cross builds; both come from PyPI.
         python3 -m venv "$directory/zig"
-        "$directory/zig/bin/pip" install --quiet "ziglang==0.17.1" "cargo-zigbuild==0.24.0"
+        "$directory/zig/bin/pip" install --quiet --require-hashes --only-binary :all: \
+            --requirement "$requirements/zig.txt"
         # cargo-zigbuild finds zig through the Python beside it; the wrapper's PATH is that of its caller.
         # shellcheck disable=SC2016
         printf '#!/bin/sh\nPATH="%s:$PATH" exec "%s" "$@"\n' "$directory/zig/bin" "$directory/zig/bin/cargo-zigbuild" \
