@@ -95,6 +95,11 @@ impl Attempts {
         *self == Self::default()
     }
 
+    /// How many failures count against it. Those of a Harbor in trouble make the next try wait longer, and no more.
+    pub fn counted(&self) -> u32 {
+        if self.failing_since.is_some() { self.failures } else { 0 }
+    }
+
     /// What failed last, while the next try is not due.
     pub(crate) fn backing_off(&self, now: Timestamp) -> Option<(Timestamp, &Attempt)> {
         self.retry_at.filter(|at| now < *at).zip(self.last.back())

@@ -233,7 +233,7 @@ impl Row {
             blobs_total: 0,
             bytes_local: 0,
             bytes_total: 0,
-            failures: announcement.attempts.failures,
+            failures: announcement.attempts.counted(),
             first_asked: wants.iter().map(|want| want.first_asked).min().unwrap_or(self.created),
             last_asked: wants.iter().map(|want| want.last_asked).max().unwrap_or(self.created),
             due: self.due,

@@ -73,7 +73,7 @@ impl Image {
             blobs_total: blobs.len(),
             bytes_local: local().map(|blob| blob.size_bytes).sum(),
             bytes_total: blobs.values().map(|blob| blob.size_bytes).sum(),
-            failures: self.all_attempts().map(|attempts| attempts.failures).max().unwrap_or_default(),
+            failures: self.all_attempts().map(Attempts::counted).max().unwrap_or_default(),
             first_asked: self.wants.iter().map(|want| want.first_asked).min().unwrap_or(row.created),
             last_asked: self.wants.iter().map(|want| want.last_asked).max().unwrap_or(row.created),
             due: row.due,

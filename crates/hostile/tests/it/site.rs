@@ -51,7 +51,7 @@ impl Said {
 
 impl Site {
     pub(crate) async fn start(kind: Kind, url: &str, project: &str) -> Self {
-        harbor_warmer::harbor::install_crypto_provider();
+        harbor_warmer_harbor::install_crypto_provider();
         // A hundred queues that sync their disk say nothing about registries: they live in memory where there is such.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -126,8 +126,8 @@ rules:
     config.queue.give_up_after = GIVE_UP_AFTER;
     config.queue.missing_tag_for = MISSING_TAG_FOR;
     for harbor in config.harbors.values_mut() {
-        harbor.request_timeout = REQUEST_TIMEOUT;
-        harbor.stall_timeout = REQUEST_TIMEOUT;
+        harbor.options.request_timeout = REQUEST_TIMEOUT;
+        harbor.options.stall_timeout = REQUEST_TIMEOUT;
     }
     config
 }
