@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::report::legible;
+use crate::legible::legible;
 
 /// Why a host call failed, as far as the text tells that the host hands to a policy.
 ///

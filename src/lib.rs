@@ -11,6 +11,7 @@
 mod handoff;
 mod host;
 mod host_error;
+mod legible;
 mod plan;
 mod report;
 mod request;

@@ -9,6 +9,7 @@ use harbor_warmer_workload::{Decision, PolicySettings};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::handoff::{ANNOUNCED_MAX, Handed, LookUp};
+use crate::legible::legible;
 use crate::plan::{Plan, PlannedImage};
 use crate::request::AdmissionRequest;
 
@@ -363,21 +364,6 @@ fn audit(plan: &Plan, outcomes: impl Iterator<Item = Outcome>) -> HashMap<String
         audit.insert("not-found".to_owned(), legible(&plan.unfound.join(" "), LOGGED_IMAGE_MAX));
     }
     audit
-}
-
-/// A text of anybody's as one line of at most `max` characters: no control characters, and the middle left out, since
-/// the start tells a registry and the end a tag.
-pub(crate) fn legible(text: &str, max: usize) -> String {
-    const GAP: &str = "...";
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let length = text.chars().count();
-    if length <= max {
-        return text.chars().map(clean).collect();
-    }
-    let kept = max.saturating_sub(GAP.len());
-    let tail = kept / 2;
-    let head = text.chars().take(kept - tail).map(clean);
-    head.chain(GAP.chars()).chain(text.chars().skip(length - tail).map(clean)).collect()
 }
 
 #[cfg(test)]
