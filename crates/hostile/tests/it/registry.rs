@@ -143,7 +143,13 @@ impl Registry {
         let Some((_, bytes)) = self.manifests.get(manifest) else { return Vec::new() };
         let read: Value = serde_json::from_slice(bytes).unwrap_or_default();
         let layers = read["layers"].as_array().cloned().unwrap_or_default();
-        std::iter::once(&read["config"]).chain(&layers).map(|listed| text(listed, "digest")).collect()
+        // Those that may not be distributed are fetched by nodes from where their `urls` say.
+        let kept_away = |listed: &&Value| {
+            let media_type = text(listed, "mediaType");
+            media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
+        };
+        let layers = layers.iter().filter(|layer| !kept_away(layer));
+        std::iter::once(&read["config"]).chain(layers).map(|listed| text(listed, "digest")).collect()
     }
 
     pub(crate) fn store(&self, digest: &str) {

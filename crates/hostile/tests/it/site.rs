@@ -16,7 +16,7 @@ const SCALE: f64 = 0.01;
 /// An answer that doesn't come is given up after this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// An image that goes on failing is given up after this.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 /// A tag that is missing is looked for during this.
 const MISSING_TAG_FOR: Duration = Duration::from_secs(5);
 const USER: &str = "warmer";
@@ -35,8 +35,6 @@ pub(crate) struct Said {
     pub(crate) phase: String,
     /// The reason, and the cause where it is stuck.
     pub(crate) reason: String,
-    /// How many failures count against it.
-    pub(crate) failures: u64,
 }
 
 impl Said {
@@ -83,7 +81,7 @@ impl Site {
         let view = read(self.http.get(url).send().await.expect("the admin port answers")).await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let reason = format!("{} {}", text(&view["reason"]), text(&view["stuck"]["cause"]));
-        Said { phase: text(&view["phase"]), reason, failures: view["failures"].as_u64().unwrap_or(0) }
+        Said { phase: text(&view["phase"]), reason }
     }
 
     pub(crate) async fn stop(self) {
