@@ -103,9 +103,12 @@ pub struct CheckArguments {
 /// Which running service.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceArguments {
-    /// The admin port of the running service
+    /// The admin API of the running service: a URL, or unix:PATH for its socket
     #[arg(long, value_name = "URL", env = "HARBOR_WARMER_ADMIN", default_value = "http://127.0.0.1:9090")]
     pub admin: String,
+    /// A file with the token that the service wants over a URL
+    #[arg(long, value_name = "FILE", env = "HARBOR_WARMER_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
 }
 
 /// Arguments of `status`.

@@ -6,6 +6,7 @@
 mod admin_client;
 mod arguments;
 mod check;
+mod descriptors;
 #[cfg(test)]
 mod fixtures;
 mod image_list;
@@ -28,7 +29,10 @@ use std::process::ExitCode;
 use http::StatusCode;
 
 pub use admin_client::{AdminClient, AdminError};
-pub use arguments::{Arguments, CheckArguments, Command, ConfigArguments, LogFormat, LoggingArguments};
+pub use arguments::{
+    Arguments, CheckArguments, Command, ConfigArguments, LogFormat, LoggingArguments, ServiceArguments,
+};
+pub use descriptors::raise_descriptor_limit;
 pub use image_list::ImageListError;
 pub use logging::{LoggingError, start_logging};
 pub use signals::{INTERRUPTED, shutdown_on_signals};
@@ -85,7 +89,7 @@ impl CommandError {
             Self::Config(_) | Self::Images(_) | Self::Import(_) => Exit::Usage,
             Self::Json(_) => Exit::Failed,
             Self::Admin(error) => match error {
-                AdminError::Address(_) => Exit::Usage,
+                AdminError::Address(_) | AdminError::Token { .. } => Exit::Usage,
                 AdminError::Unreachable { .. } | AdminError::NotAService { .. } => Exit::Unreachable,
                 AdminError::Refused { status: StatusCode::BAD_REQUEST, .. } => Exit::Usage,
                 AdminError::Refused { .. } | AdminError::Client(_) => Exit::Failed,

@@ -36,6 +36,11 @@ async fn serve(arguments: &ConfigArguments, logging: &LoggingArguments) -> Resul
     cli::start_logging(logging).map_err(|error| (Exit::Usage, error.into()))?;
     let config = config::load(&arguments.config).map_err(|error| (Exit::Usage, error.into()))?;
     let failed = |error| (Exit::Failed, error);
+    // Every connection to the registry port may have one to a Harbor behind it; the rest is files.
+    let wanted = config.registry.max_connections as u64 * 2 + 256;
+    if let Some(limit) = cli::raise_descriptor_limit().filter(|limit| *limit < wanted) {
+        tracing::warn!(limit, wanted, "the system allows fewer open files than registry.maxConnections may need");
+    }
     let shutdown = cli::shutdown_on_signals().context("failed to listen for signals").map_err(failed)?;
     harbor_warmer::run(config, shutdown).await.map_err(failed)?;
     Ok(Exit::Done)

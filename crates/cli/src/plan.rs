@@ -10,7 +10,7 @@ use crate::terminal::table::{Cell, Column, Table};
 use harbor_warmer_core::view::plan::{PlanEntry, PlanReplication, PlanRequest, PlanResponse, PlanState};
 
 pub(super) async fn run(arguments: &PlanArguments, screen: &Screen) -> Result<Printed, CommandError> {
-    let client = AdminClient::new(&arguments.service.admin)?;
+    let client = AdminClient::of(&arguments.service)?;
     let images = image_list(&arguments.images)?;
     let plan = client.plan(&PlanRequest { images, read_manifests: arguments.read_manifests }).await?;
     let text = match arguments.json {

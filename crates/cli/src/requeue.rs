@@ -16,7 +16,7 @@ const AT_ONCE: usize = 8;
 const PAGE: usize = 1000;
 
 pub(super) async fn run(arguments: &RequeueArguments, screen: &Screen) -> Result<Printed, CommandError> {
-    let client = AdminClient::new(&arguments.service.admin)?;
+    let client = AdminClient::of(&arguments.service)?;
     let ids = if arguments.all_failed { failed(&client).await? } else { arguments.ids.clone() };
     let requeued: Vec<(String, bool)> = stream::iter(ids)
         .map(|id| {

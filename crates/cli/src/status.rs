@@ -14,7 +14,7 @@ use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_core::view::{BlobView, ImageList, ImageSummary, ImageView, Phase, StuckView};
 
 pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<Printed, CommandError> {
-    let client = AdminClient::new(&arguments.service.admin)?;
+    let client = AdminClient::of(&arguments.service)?;
     let Some(wanted) = &arguments.image else {
         let list = client.images(arguments.phase, None, None, arguments.limit.into()).await?;
         return Ok(list_outcome(&list, arguments, screen)?);

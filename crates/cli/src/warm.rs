@@ -48,7 +48,7 @@ pub(super) struct Followed {
 }
 
 pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Printed, CommandError> {
-    let client = AdminClient::new(&arguments.service.admin)?;
+    let client = AdminClient::of(&arguments.service)?;
     let images = image_list(&arguments.images)?;
     let mut entries = Vec::new();
     for batch in images.chunks(BATCH) {

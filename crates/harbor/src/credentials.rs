@@ -136,6 +136,10 @@ impl SecretFile {
     fn read(&self, reading: Reading) -> Result<SecretString, String> {
         let told = |error: std::io::Error| format!("{}: {error}", self.path.display());
         let metadata = std::fs::metadata(&self.path).map_err(told)?;
+        if !metadata.is_file() {
+            // A pipe would never end, and no time of a device says that it changed.
+            return Err(format!("{}: it is no file, but a pipe or a device", self.path.display()));
+        }
         let (modified, size_bytes) = (metadata.modified().ok(), metadata.len());
         if size_bytes > FILE_MAX_BYTES {
             return Err(format!("{}: larger than {FILE_MAX_BYTES} bytes", self.path.display()));

@@ -30,6 +30,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio_util::sync::CancellationToken;
 
 pub use acquire::AcquireRequest;
 pub use body::Unit;
@@ -168,6 +169,11 @@ impl Store {
     /// Images that were given up at the start, because the process died a second time over them.
     pub fn given_up_at_start(&self) -> usize {
         self.0.given_up_at_start
+    }
+
+    /// Told when nothing can be written any more: the queue was closed, or its writer has died of a fault.
+    pub fn ended(&self) -> CancellationToken {
+        self.0.writer.ended()
     }
 
     /// Changes on their way to the disk whose callers wait for them.

@@ -4,6 +4,7 @@
 //! of tests.
 
 pub mod document;
+pub(crate) mod small_file;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The port that policy servers hand images over to.
     pub registry: RegistryPort,
-    /// The port for probes, metrics and the command line.
+    /// The port and the socket of the admin API.
     pub admin: AdminPort,
+    /// A port for probes and metrics alone.
+    pub probes: Option<ProbePort>,
     /// The bounded front for Harbor's manifests.
     pub front: Front,
     /// The queue and its workers.
@@ -78,9 +81,20 @@ pub struct ClusterCredential {
     pub password: Secret,
 }
 
-/// The admin port.
+/// Where the admin API is.
 #[derive(Clone, Debug)]
 pub struct AdminPort {
+    /// Address to listen on. On another one than a loopback address the API wants the token, and is closed without one.
+    pub listen: SocketAddr,
+    /// A Unix socket, for who may write to its file.
+    pub socket: Option<PathBuf>,
+    /// The file with the token, read again when it changes.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The port for probes and metrics.
+#[derive(Clone, Debug)]
+pub struct ProbePort {
     /// Address to listen on.
     pub listen: SocketAddr,
 }

@@ -74,13 +74,24 @@ impl Intake {
         Ok(IntakeResult::Taken(handed_off))
     }
 
-    /// What a hand-off would come to, without taking it in.
-    pub(crate) async fn look_at(&self, hand_off: &HandOff) -> Result<IntakeResult, IntakeError> {
+    /// What a hand-off would come to, without taking it in. What this cluster has not asked for itself is unknown to it,
+    /// or it could look up what others run.
+    pub(crate) async fn look_at(
+        &self,
+        hand_off: &HandOff,
+        cluster: &str,
+        now: Timestamp,
+    ) -> Result<IntakeResult, IntakeError> {
         if let Err(why) = self.allow(hand_off) {
             return Ok(IntakeResult::Refused(why));
         }
-        let seen = tokio::time::timeout(WRITTEN_WITHIN, self.store.peek(hand_off));
-        let seen = seen.await.map_err(|_| IntakeError::TooSlow)??;
+        let look = async {
+            let Some(seen) = self.store.peek(hand_off).await? else { return Ok(None) };
+            let view = self.store.view(&seen.id, now).await?;
+            let is_own = view.is_some_and(|view| view.wants.iter().any(|want| want.cluster == cluster));
+            Ok::<_, StoreError>(is_own.then_some(seen))
+        };
+        let seen = tokio::time::timeout(WRITTEN_WITHIN, look).await.map_err(|_| IntakeError::TooSlow)??;
         Ok(seen.map_or(IntakeResult::Unknown, IntakeResult::Taken))
     }
 

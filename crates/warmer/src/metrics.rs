@@ -1,5 +1,7 @@
 //! What Prometheus is told. No image and no tag is ever a label: their number has no bound.
 
+mod registry_port;
+
 use std::sync::atomic::AtomicU64;
 
 use harbor_warmer_harbor::Counters;
@@ -11,10 +13,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub(crate) use registry_port::HandOffFailure;
+
 use crate::front::Deferral;
 use harbor_warmer_core::image::{BlockedBy, DeadReason};
 use harbor_warmer_core::project::Cause;
 use harbor_warmer_core::view::Phase;
+use registry_port::RegistryPortMetrics;
 
 /// Every metric of the service. Cheap to share behind an `Arc`.
 pub struct Metrics {
@@ -31,7 +36,7 @@ pub struct Metrics {
     front: Family<FrontLabels, Counter>,
     front_deferrals: Family<ReasonLabels, Counter>,
     backlog_images: Family<HarborLabels, Gauge>,
-    connections: Gauge,
+    registry_port: RegistryPortMetrics,
     project_paused: Family<PauseLabels, Gauge>,
     dead_letters: Family<ReasonLabels, Counter>,
     tags_blocked: Family<ReasonLabels, Counter>,
@@ -192,7 +197,7 @@ impl Metrics {
             front: Family::default(),
             front_deferrals: Family::default(),
             backlog_images: Family::default(),
-            connections: Gauge::default(),
+            registry_port: RegistryPortMetrics::register(&mut registry),
             project_paused: Family::default(),
             dead_letters: Family::default(),
             tags_blocked: Family::default(),
@@ -280,7 +285,6 @@ impl Metrics {
             "Bytes that are free where the queue is",
             metrics.disk_free_bytes.clone(),
         );
-        registry.register("registry_connections", "Open connections on the registry port", metrics.connections.clone());
         Self { registry, ..metrics }
     }
 
@@ -364,12 +368,17 @@ impl Metrics {
 
     /// A connection to the registry port was opened.
     pub fn connection_opened(&self) {
-        self.connections.inc();
+        self.registry_port.connections.inc();
     }
 
     /// A connection to the registry port was closed.
     pub fn connection_closed(&self) {
-        self.connections.dec();
+        self.registry_port.connections.dec();
+    }
+
+    /// A hand-off came to nothing.
+    pub fn hand_off_failed(&self, failure: HandOffFailure) {
+        self.registry_port.failed(failure);
     }
 
     /// Whether work on a project stands still, for this reason.

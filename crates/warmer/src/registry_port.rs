@@ -9,6 +9,7 @@
 
 mod answer;
 mod cluster_auth;
+mod failures;
 mod receipts;
 #[cfg(test)]
 mod tests;
@@ -34,13 +35,15 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config;
 use crate::front::{Caller, Front, FrontError};
-use crate::http::server::{Limits, Port};
+use crate::http::server::{Limits, Port, Proof, Visitor, Watcher};
 use crate::http::tls::{ServerCertificate, TlsError};
 use crate::intake::{Intake, IntakeError, IntakeResult};
-use crate::metrics::Metrics;
+use crate::metrics::{HandOffFailure, Metrics};
 use crate::registry_port::answer::{Answer, Code};
-use crate::registry_port::cluster_auth::{ANONYMOUS, ClusterAuth, PasswordError};
+use crate::registry_port::cluster_auth::{ANONYMOUS, ClusterAuth, PasswordError, Unauthorized};
+use crate::registry_port::failures::Failures;
 use crate::registry_port::receipts::Receipts;
+use crate::service::heartbeat::Heartbeat;
 
 /// How often certificate and passwords are looked at. The kubelet itself takes up to a minute to update a mounted
 /// secret.
@@ -82,6 +85,7 @@ struct Registry {
     front: Arc<Front>,
     receipts: Receipts,
     empty_config: Digest,
+    failures: Arc<Failures>,
 }
 
 impl Listening {
@@ -105,15 +109,18 @@ impl RegistryPort {
         intake: Arc<Intake>,
         front: Arc<Front>,
         metrics: Arc<Metrics>,
+        heartbeat: Heartbeat,
     ) -> Result<Self, RegistryPortError> {
         let certificate = config.tls.as_ref().map(ServerCertificate::load).transpose()?;
         let tls = certificate.as_ref().map(ServerCertificate::acceptor).transpose()?;
         let limits = Limits { max_connections: config.max_connections, client_timeout: config.client_timeout };
         let empty_config = EMPTY_CONFIG_DIGEST.parse().expect("the contract's constant is a digest");
+        let failures = Arc::new(Failures::new(metrics));
+        let watcher = Some(Arc::clone(&failures) as Arc<dyn Watcher>);
         Ok(Self {
-            port: Port { name: "registry", tls, limits, metrics: Some(metrics) },
+            port: Port { name: "registry", tls, limits, proof: Proof::Service, watcher, heartbeat: Some(heartbeat) },
             secrets: Arc::new(Secrets { clusters: ClusterAuth::load(&config.credentials)?, certificate }),
-            registry: Arc::new(Registry { intake, front, receipts: Receipts::new(), empty_config }),
+            registry: Arc::new(Registry { intake, front, receipts: Receipts::new(), empty_config, failures }),
             listening: Listening::default(),
             reload_every: RELOAD_EVERY,
         })
@@ -126,18 +133,18 @@ impl RegistryPort {
 
     /// Serves until the shutdown, and lets requests under way end.
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let reloading = tokio::spawn(reload(Arc::clone(&self.secrets), self.reload_every, shutdown.clone()));
-        let service_for = |peer| {
+        let reloading = reload(Arc::clone(&self.secrets), self.reload_every, shutdown.clone());
+        let service_for = |visitor: Visitor| {
             let (registry, secrets) = (Arc::clone(&self.registry), Arc::clone(&self.secrets));
             service_fn(move |request| {
-                let (registry, secrets) = (Arc::clone(&registry), Arc::clone(&secrets));
-                async move { Ok::<_, Infallible>(registry.answer(&secrets, peer, &request).await) }
+                let (registry, secrets, visitor) = (Arc::clone(&registry), Arc::clone(&secrets), visitor.clone());
+                async move { Ok::<_, Infallible>(registry.answer(&secrets, &visitor, &request).await) }
             })
         };
         self.listening.set(true);
-        self.port.serve(listener, service_for, shutdown).await;
+        // One task: if either of them panics, the port ends, and the service with it.
+        tokio::join!(self.port.serve(listener, service_for, shutdown), reloading);
         self.listening.set(false);
-        reloading.abort();
     }
 }
 
@@ -172,40 +179,56 @@ impl Secrets {
 }
 
 impl Registry {
-    async fn answer(&self, secrets: &Secrets, peer: IpAddr, request: &Request<Incoming>) -> Answer {
-        let method = request.method();
+    async fn answer(&self, secrets: &Secrets, visitor: &Visitor, request: &Request<Incoming>) -> Answer {
+        let (method, path, peer) = (request.method(), request.uri().path(), visitor.peer);
+        let cluster = match secrets.clusters.authenticate(request.headers().get(AUTHORIZATION)) {
+            Ok(cluster) => cluster,
+            Err(why) => return answer::to_method(method, self.challenge(path, peer, &why)),
+        };
+        visitor.has_proved();
         let answer = if method != Method::GET && method != Method::HEAD {
             answer::method_not_allowed()
         } else if !request.body().is_end_stream() {
             answer::body_not_allowed()
         } else {
-            match secrets.clusters.authenticate(request.headers().get(AUTHORIZATION)) {
-                Ok(cluster) => {
-                    self.answer_caller(
-                        &cluster.map_or(Caller::Peer(peer), Caller::Cluster),
-                        method,
-                        request.uri().path(),
-                    )
-                    .await
-                }
-                Err(_) => answer::error(
-                    Code::Unauthorized,
-                    "user name and password of a cluster are needed; the warmer's `registry.credentials` has them",
-                ),
-            }
+            let caller = cluster.map_or(Caller::Peer(peer), Caller::Cluster);
+            let answering = Answering { failures: &self.failures, caller: &caller, peer, done: false };
+            let answer = self.answer_caller(&caller, peer, method, path).await;
+            answering.done();
+            answer
         };
         answer::to_method(method, answer)
     }
 
-    async fn answer_caller(&self, caller: &Caller, method: &Method, path: &str) -> Answer {
+    /// Every OCI client asks for `/v2/` without credentials first, so that alone is no failure.
+    fn challenge(&self, path: &str, peer: IpAddr, why: &Unauthorized) -> Answer {
+        let advice = "user name and password of a cluster are needed; the warmer's `registry.credentials` has them";
+        let asked = matches!(RegistryRequest::parse(path), Ok(RegistryRequest::Version));
+        match why {
+            Unauthorized::NoCredentials if asked => {}
+            Unauthorized::NoCredentials => {
+                self.failures.count(HandOffFailure::NoCredentials, peer, "", &"it is refused");
+            }
+            Unauthorized::UnknownUser => self.failures.count(HandOffFailure::UnknownUser, peer, "", &"it is refused"),
+            Unauthorized::WrongPassword(cluster) => {
+                self.failures.count(HandOffFailure::WrongPassword, peer, cluster, &"it is refused");
+            }
+        }
+        answer::error(Code::Unauthorized, advice)
+    }
+
+    async fn answer_caller(&self, caller: &Caller, peer: IpAddr, method: &Method, path: &str) -> Answer {
         let request = match RegistryRequest::parse(path) {
             Ok(request) => request,
-            Err(error) => return answer::bad_request(&error),
+            Err(error) => {
+                self.failures.count(HandOffFailure::OutsideTheContract, peer, cluster_of(caller), &error);
+                return answer::bad_request(&error);
+            }
         };
         let is_head = method == Method::HEAD;
         match request {
             RegistryRequest::Version => answer::version(),
-            RegistryRequest::HandOff(hand_off) => self.hand_off(caller, hand_off, is_head).await,
+            RegistryRequest::HandOff(hand_off) => self.hand_off(caller, peer, hand_off, is_head).await,
             RegistryRequest::Manifest { image, reference } => self.manifest(caller, &image, reference, is_head).await,
             RegistryRequest::ReceiptByDigest { digest } => match self.receipts.find(&digest) {
                 Some(bytes) => answer::manifest(bytes, answer::IMAGE_MANIFEST, digest),
@@ -221,10 +244,10 @@ impl Registry {
     }
 
     /// A GET hands over. A HEAD only looks, so that no client hands anything over by being curious.
-    async fn hand_off(&self, caller: &Caller, hand_off: HandOff, is_head: bool) -> Answer {
+    async fn hand_off(&self, caller: &Caller, peer: IpAddr, hand_off: HandOff, is_head: bool) -> Answer {
         let now = clock::now();
         let outcome = if is_head {
-            self.intake.look_at(&hand_off).await
+            self.intake.look_at(&hand_off, cluster_of(caller), now).await
         } else {
             let known_root = self.front.known_root(&hand_off, now);
             self.intake.take(hand_off.clone(), cluster_of(caller), known_root, now).await
@@ -239,12 +262,23 @@ impl Registry {
                 Receipt { state: ImageState::New, lookup: Lookup::No, image: None, reason: None }
             }
             Ok(IntakeResult::Refused(reason)) => {
+                self.failures.count(HandOffFailure::Refused, peer, cluster_of(caller), &reason);
                 Receipt { state: ImageState::Refused, lookup: Lookup::No, image: None, reason: Some(reason) }
             }
-            Err(error) => return unavailable(caller, &hand_off.image, &error),
+            Err(error) => return self.unavailable(caller, peer, &hand_off.image, &error),
         };
         let (bytes, digest) = self.receipts.issue(&receipt);
         answer::manifest(bytes, answer::IMAGE_MANIFEST, digest)
+    }
+
+    /// The one case in which an image is not handed over although it could be.
+    fn unavailable(&self, caller: &Caller, peer: IpAddr, image: &HarborImage, error: &IntakeError) -> Answer {
+        let failure = match error {
+            IntakeError::TooSlow => HandOffFailure::TooSlow,
+            IntakeError::Store(_) => HandOffFailure::NotWritten,
+        };
+        self.failures.count(failure, peer, cluster_of(caller), &format_args!("{image}: {error}"));
+        answer::error(Code::Unavailable, &error.to_string())
     }
 
     async fn manifest(&self, caller: &Caller, image: &HarborImage, reference: TagOrDigest, is_head: bool) -> Answer {
@@ -267,23 +301,35 @@ impl Registry {
     }
 }
 
+/// A request that is being answered. Dropped before it is done, its client has gone.
+struct Answering<'a> {
+    failures: &'a Failures,
+    caller: &'a Caller,
+    peer: IpAddr,
+    done: bool,
+}
+
+impl Answering<'_> {
+    fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let who = cluster_of(self.caller);
+            self.failures.count(HandOffFailure::Abandoned, self.peer, who, &"what it handed over stands all the same");
+        }
+    }
+}
+
 /// The name in status and metrics.
 fn cluster_of(caller: &Caller) -> &str {
     match caller {
         Caller::Cluster(cluster) => cluster,
         Caller::Peer(_) => ANONYMOUS,
     }
-}
-
-/// The one case in which an image is not handed over although it could be: worth a line each time.
-fn unavailable(caller: &Caller, image: &HarborImage, error: &IntakeError) -> Answer {
-    tracing::error!(
-        cluster = cluster_of(caller),
-        image.repository = %image,
-        error = error as &dyn std::error::Error,
-        "a hand-off can't be written down"
-    );
-    answer::error(Code::Unavailable, &error.to_string())
 }
 
 fn front_error(error: &FrontError) -> Answer {

@@ -80,7 +80,6 @@ impl Workshop {
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.queue.workers));
         let tasks = TaskTracker::new();
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(Arc::clone(&self).keep_sweeping()));
         while !shutdown.is_cancelled() {
             // A free place first, then as many units as there are places: a leased unit never waits for one.
             let first = tokio::select! {
@@ -119,7 +118,7 @@ impl Workshop {
     }
 
     /// A copy that nobody looks for any more, of an image that waits or is given up, must not keep its place at Harbor.
-    async fn keep_sweeping(self: Arc<Self>) {
+    pub(crate) async fn keep_sweeping(self: Arc<Self>) {
         loop {
             self.copies.any().await;
             tokio::time::sleep(SWEEP_EVERY).await;

@@ -43,9 +43,18 @@ fn describe_ports(config: &Config) -> Section {
         duration_text(front.budget_window)
     )));
     findings.push(Finding::stated(format!("admin port {}", config.admin.listen)));
-    if !config.admin.listen.ip().is_loopback() {
-        let text = "nobody proves who he is on the admin port";
-        findings.push(Finding::doubtful(text, "let a NetworkPolicy admit probes, Prometheus and nobody else"));
+    if config.admin.token_file.is_some() {
+        findings.push(Finding::stated("its API wants the token of tokenFile"));
+    } else if !config.admin.listen.ip().is_loopback() {
+        let text = "others than this machine reach the admin port, so that it answers probes and metrics alone";
+        let advice = "for `status`, `warm`, `plan` and `requeue` write admin.socket or admin.tokenFile";
+        findings.push(Finding::doubtful(text, advice));
+    }
+    if let Some(socket) = &config.admin.socket {
+        findings.push(Finding::stated(format!("admin socket {}", socket.display())));
+    }
+    if let Some(probes) = &config.probes {
+        findings.push(Finding::stated(format!("probes and metrics {}", probes.listen)));
     }
     Section { title: "Ports".to_owned(), findings }
 }

@@ -183,6 +183,7 @@ fn every_required_key_is_missed_by_reader_and_schema() {
 #[case::typing_error("/registry", "listn", json!("0.0.0.0:1"))]
 #[case::listen_is_a_port("/registry", "listen", json!(8443))]
 #[case::listen_is_a_name("/admin", "listen", json!("localhost:9090"))]
+#[case::no_socket("/admin", "socket", json!(""))]
 #[case::no_connections("/registry", "maxConnections", json!(0))]
 #[case::half_a_worker("/queue", "workers", json!(0.5))]
 #[case::too_many_workers("/queue", "workers", json!(257))]
@@ -358,6 +359,7 @@ fn placed_groups() -> Vec<(&'static Group, Place)> {
         "tls" => "/registry/tls",
         "cluster" => "/registry/credentials/0",
         "admin" => "/admin",
+        "probes" => "/probes",
         "front" => "/front",
         "queue" => "/queue",
         "harbor" => "/harbors/site",
@@ -398,6 +400,7 @@ fn base() -> Value {
             "credentials": [{"cluster": "a", "passwordFile": "password"}],
         },
         "admin": {},
+        "probes": {},
         "front": {},
         "queue": {},
         "harbors": {"site": {

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers below the tests are tests as well")]
 
+mod admin_access;
 mod admission;
 mod backlog;
 mod burst;
 mod configuration;
 mod contract;
+mod crowd;
 mod distribution;
 mod faults;
 mod killed;

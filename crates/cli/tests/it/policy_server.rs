@@ -13,7 +13,8 @@ pub(crate) const CLUSTER: &str = "blue";
 /// A site as it is installed: HTTPS with an authority of its own, and credentials of a cluster.
 pub(crate) struct TlsSite {
     pub(crate) site: Site,
-    authority: String,
+    /// In PEM form.
+    pub(crate) authority: String,
     _certificate: TempDir,
 }
 
@@ -27,9 +28,13 @@ impl TlsSite {
         let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
         std::fs::write(certificate.path().join("tls.crt"), leaf.pem()).unwrap();
         std::fs::write(certificate.path().join("tls.key"), key.serialize_pem()).unwrap();
+        let more = match options.registry.as_str() {
+            "" => String::new(),
+            keys => format!(", {keys}"),
+        };
         let registry = format!(
             "tls: {{certificateFile: {path}/tls.crt, keyFile: {path}/tls.key}}, \
-             credentials: [{{cluster: {CLUSTER}, passwordFile: password}}]",
+             credentials: [{{cluster: {CLUSTER}, passwordFile: password}}]{more}",
             path = certificate.path().display()
         );
         let site = Site::with(harbor(), Options { registry, ..options }).await;

@@ -83,6 +83,11 @@ impl Site {
         Self { harbor, service, http, options, directory, shutdown }
     }
 
+    /// Where the configuration's files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Stops the service and starts it again on the same queue.
     pub(crate) async fn restart(self) -> Self {
         self.shutdown.cancel();

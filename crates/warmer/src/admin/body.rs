@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
+use crate::admin::access::is_json;
 use crate::admin::error::ApiError;
 
 /// A thousand references fit in it many times.
@@ -16,9 +17,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reads the body. It has to say that it is JSON: a web page elsewhere can't make a browser send that unasked.
 pub(super) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+    if !request.headers().get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, as content-type application/json"));
     }
     let bytes = tokio::time::timeout(READ_WITHIN, axum::body::to_bytes(request.into_body(), MAX_BYTES)).await;

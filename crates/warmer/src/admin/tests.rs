@@ -8,13 +8,15 @@ use http::{Method, StatusCode};
 use rstest::rstest;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{AdminState, ErrorBody, serve};
+use super::{Access, AdminState, Entrance, ErrorBody, Probed, Token, serve, serve_probes};
 use crate::clock;
 use crate::plan::Planner;
 use crate::registry_port::{Listening, RegistryPort};
+use crate::service::heartbeat::Heartbeat;
 use crate::test_harbor::{Behind, INDEX, MANIFEST, announcement, image, index, manifest};
 use harbor_warmer_core::view::plan::{PlanResponse, PlanState};
 use harbor_warmer_core::view::{ImageList, ImageView, WarmResponse};
@@ -24,6 +26,8 @@ struct Served {
     address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    planning: Arc<Semaphore>,
+    probed: Probed,
 }
 
 impl Served {
@@ -38,19 +42,23 @@ impl Served {
             Arc::clone(&behind.front),
             behind.store.clone(),
         );
-        let state = AdminState {
-            config: Arc::clone(&behind.config),
-            store: behind.store.clone(),
-            intake: Arc::clone(&behind.intake),
-            planner: Arc::new(planner),
-            metrics: Arc::clone(&behind.metrics),
-            registry,
-        };
+        let state =
+            AdminState::new(Arc::clone(&behind.config), behind.store.clone(), Arc::clone(&behind.intake), planner);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, state, shutdown.clone()));
-        Self { behind, address, shutdown, task }
+        let heartbeat = Heartbeat::new();
+        let probed = Probed {
+            store: behind.store.clone(),
+            metrics: Arc::clone(&behind.metrics),
+            registry,
+            heartbeat: heartbeat.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let access = Access::new(Entrance::at(address.ip()), Token::default());
+        let planning = Arc::clone(&state.planning);
+        let task = tokio::spawn(serve(listener, state, access, probed.clone(), shutdown.clone()));
+        Self { behind, address, shutdown, task, planning, probed }
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<serde_json::Value>) -> (StatusCode, String) {
@@ -85,7 +93,8 @@ fn sentence(text: &str) -> String {
 async fn it_is_alive_at_once_and_ready_once_the_registry_port_listens() {
     let behind = Behind::start("").await;
     let (intake, front) = (Arc::clone(&behind.intake), Arc::clone(&behind.front));
-    let port = RegistryPort::new(&behind.config.registry, intake, front, Arc::clone(&behind.metrics)).unwrap();
+    let metrics = Arc::clone(&behind.metrics);
+    let port = RegistryPort::new(&behind.config.registry, intake, front, metrics, Heartbeat::new()).unwrap();
     let served = Served::start_beside(behind, port.listening()).await;
     assert_eq!(served.ask(Method::GET, "/livez", None).await.0, StatusCode::OK);
     let (status, text) = served.ask(Method::GET, "/readyz", None).await;
@@ -101,6 +110,76 @@ async fn it_is_alive_at_once_and_ready_once_the_registry_port_listens() {
     registry_shutdown.cancel();
     serving.await.unwrap();
     assert_eq!(served.ask(Method::GET, "/readyz", None).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn probes_and_metrics_have_a_port_of_their_own_that_idle_connections_do_not_fill() {
+    let served = Served::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let probes = listener.local_addr().unwrap();
+    let serving = tokio::spawn(serve_probes(listener, served.probed.clone(), served.shutdown.clone()));
+    let mut idle = Vec::new();
+    for address in [served.address, probes] {
+        for _ in 0..140 {
+            idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+    }
+    for address in [served.address, probes] {
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+            reqwest::get(format!("http://{address}/livez")).await.unwrap().status()
+        });
+        assert_eq!(answered.await.expect("nobody waits for idle connections"), StatusCode::OK);
+    }
+    let images = reqwest::get(format!("http://{probes}/api/v1/images")).await.unwrap();
+    assert_eq!(images.status(), StatusCode::NOT_FOUND, "the API is elsewhere");
+    served.shutdown.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_page_neither_reads_nor_acts() {
+    let served = Served::start().await;
+    let id = served.post::<WarmResponse>("/api/v1/warm", serde_json::json!({"images": ["nginx:1"]})).await.images[0]
+        .id
+        .clone()
+        .unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let requeue = format!("http://{}/api/v1/images/{id}/requeue", served.address);
+    let list = format!("http://{}/api/v1/images", served.address);
+    for (request, status) in [
+        (client.post(&requeue).header("content-type", "text/plain").body("x"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (client.post(&requeue).header("origin", "https://evil.example"), StatusCode::FORBIDDEN),
+        (client.post(&requeue).header("host", "evil.example"), StatusCode::FORBIDDEN),
+        (client.get(&list).header("host", "evil.example"), StatusCode::FORBIDDEN),
+        (client.get(&list).header("sec-fetch-site", "cross-site"), StatusCode::FORBIDDEN),
+        (client.get(&list), StatusCode::OK),
+        (client.post(&requeue), StatusCode::NO_CONTENT),
+    ] {
+        assert_eq!(request.send().await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn plans_are_few_at_once() {
+    let served = Served::start().await;
+    let _others = served.planning.acquire_many(2).await.unwrap();
+    let body = serde_json::json!({"images": ["nginx:1.27"]});
+    let (status, text) = served.ask(Method::POST, "/api/v1/plan", Some(body)).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(sentence(&text).contains("try again"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_heart_stands_still_is_not_alive() {
+    let served = Served::start().await;
+    let livez = async || served.ask(Method::GET, "/livez", None).await;
+    assert_eq!(livez().await.0, StatusCode::OK);
+    tokio::time::advance(std::time::Duration::from_secs(20)).await;
+    let (status, text) = livez().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains("has not turned for"), "{text}");
+    served.probed.heartbeat.beat();
+    assert_eq!(livez().await.0, StatusCode::OK);
 }
 
 #[tokio::test]

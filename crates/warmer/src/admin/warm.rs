@@ -1,13 +1,16 @@
 //! Hand-offs by hand: what `harbor-warmer warm` and `plan` send.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use futures_util::future;
 use harbor_warmer_protocol::ImageState;
+use http::StatusCode;
 
 use crate::admin::AdminState;
 use crate::admin::body::read_json;
-use crate::admin::error::ApiError;
+use crate::admin::error::{ApiError, printable};
 use crate::clock;
 use crate::hand_off_by_rule;
 use crate::intake::IntakeResult;
@@ -16,6 +19,9 @@ use harbor_warmer_core::view::{WarmEntry, WarmRequest, WarmResponse};
 
 /// What status and metrics call hand-offs by hand.
 const COMMAND_LINE: &str = "command-line";
+
+/// A plan is given up after this: the command line waits for it a little longer.
+const PLAN_WITHIN: Duration = Duration::from_secs(570);
 
 /// The images of one request at most.
 const MAX_IMAGES: usize = 1000;
@@ -31,11 +37,29 @@ pub(super) async fn warm(State(state): State<AdminState>, request: Request) -> R
 pub(super) async fn plan(State(state): State<AdminState>, request: Request) -> Result<Json<PlanResponse>, ApiError> {
     let request: PlanRequest = read_json(request).await?;
     bounded(&request.images)?;
-    Ok(Json(state.planner.plan(&request).await))
+    let Ok(_place) = state.planning.try_acquire() else {
+        let sentence = "others are being planned; try again when they are done";
+        return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, sentence));
+    };
+    match tokio::time::timeout(PLAN_WITHIN, state.planner.plan(&request)).await {
+        Ok(mut planned) => {
+            for entry in &mut planned.images {
+                entry.reason = entry.reason.as_deref().map(printable);
+            }
+            Ok(Json(planned))
+        }
+        Err(_) => Err(ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("Harbor did not answer for all of them within {} s; name fewer images", PLAN_WITHIN.as_secs()),
+        )),
+    }
 }
 
 async fn warm_one(state: &AdminState, image: String) -> WarmEntry {
-    let refused = |image, reason| WarmEntry { image, id: None, state: ImageState::Refused, reason: Some(reason) };
+    let refused = |image, reason: String| {
+        let reason = Some(printable(&reason));
+        WarmEntry { image, id: None, state: ImageState::Refused, reason }
+    };
     let hand_off = match hand_off_by_rule::hand_off(&state.config.rules, &state.config.platforms, &image) {
         Ok(hand_off) => hand_off,
         Err(reason) => return refused(image, reason),

@@ -24,7 +24,7 @@ use harbor_warmer_workload::{Mapping, Reference, RuleSet};
 use super::yaml::Document;
 use super::{Config, Mistake};
 use harbors::{HARBORS, read_harbors, written_names};
-use ports::{ADMIN, FRONT, REGISTRY, read_admin, read_front, read_registry};
+use ports::{ADMIN, FRONT, PROBES, REGISTRY, read_admin, read_front, read_probes, read_registry};
 use queue::{QUEUE, read_queue};
 use rules::{PLATFORMS, RULES, read_platforms, read_rules};
 use section::{Reading, Section};
@@ -34,7 +34,7 @@ use targets::{TARGETS, read_targets, replicated_harbors};
 pub static CONFIGURATION: Group = Group {
     name: "configuration",
     heading: "Configuration of the warmer",
-    settings: &[&DATA_DIR, &REGISTRY, &ADMIN, &FRONT, &QUEUE, &HARBORS, &TARGETS, &RULES, &PLATFORMS, &PINNED],
+    settings: &[&DATA_DIR, &REGISTRY, &ADMIN, &PROBES, &FRONT, &QUEUE, &HARBORS, &TARGETS, &RULES, &PLATFORMS, &PINNED],
     together: "",
 };
 
@@ -84,6 +84,7 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
     let data_dir = read_data_dir(&mut top, reading);
     let registry = read_registry(&mut top, reading);
     let admin = read_admin(&mut top, registry.as_ref(), reading);
+    let probes = read_probes(&mut top, registry.as_ref(), admin.as_ref(), reading);
     let front = read_front(&mut top, reading);
     let queue = read_queue(&mut top, reading);
     let names = written_names(&mut top);
@@ -102,6 +103,7 @@ fn read(mut top: Section<'_>, reading: &mut Reading<'_>) -> Option<Config> {
         data_dir: data_dir?,
         registry: registry?,
         admin: admin?,
+        probes,
         front: front?,
         queue: queue?,
         harbors,

@@ -3,7 +3,6 @@
 //! cert-manager and the kubelet replace the files while the service runs. What was served last stays in use when the
 //! new files can't be read or don't fit together: that is often the middle of a replacement.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
@@ -15,7 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, small_file};
 
 /// Why there is no certificate to serve.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +129,9 @@ impl ResolvesServerCert for Served {
 
 impl Contents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let read =
-            |path: &PathBuf| fs::read(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source });
+        let read = |path: &PathBuf| {
+            small_file::read(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source })
+        };
         Ok(Self { certificate: read(&files.certificate)?, key: read(&files.key)? })
     }
 
@@ -152,6 +152,7 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use rstest::rstest;

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::config::ClusterCredential;
+use crate::config::small_file::{self, SecretFault};
 use harbor_warmer_harbor::Secret;
 
 /// What a cluster is called where no credentials are configured.
@@ -41,14 +42,21 @@ pub(crate) enum PasswordFault {
     /// The environment variable is not set, or is no text.
     #[error("the environment variable {0} is not set")]
     Unset(String),
-    /// Nothing in it: everybody would know it.
-    #[error("it is empty")]
-    Empty,
+    /// It can't be a password.
+    #[error("it {0}")]
+    NoSecret(#[from] SecretFault),
 }
 
-/// The request named no user that is known, or not with that user's password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unauthorized;
+/// Why a request proves nothing. Clients are told the same for all three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unauthorized {
+    /// It has no `Authorization`, or none that is `Basic`.
+    NoCredentials,
+    /// It names nobody that is configured.
+    UnknownUser,
+    /// It names a cluster, and has not its password.
+    WrongPassword(Arc<str>),
+}
 
 /// The users.
 pub(super) struct ClusterAuth {
@@ -83,7 +91,13 @@ impl ClusterAuth {
         let mut errors = Vec::new();
         for user in self.users.iter().filter(|user| matches!(user.password, Secret::File(_))) {
             match read(&user.password) {
-                Ok(hash) => *user.hash.write().unwrap_or_else(PoisonError::into_inner) = hash,
+                Ok(hash) => {
+                    let before =
+                        std::mem::replace(&mut *user.hash.write().unwrap_or_else(PoisonError::into_inner), hash);
+                    if before != hash {
+                        tracing::info!(cluster = %user.cluster, "a cluster's password is replaced");
+                    }
+                }
                 Err(why) => errors.push(PasswordError { cluster: user.cluster.to_string(), why }),
             }
         }
@@ -99,18 +113,25 @@ impl ClusterAuth {
         if self.users.is_empty() {
             return Ok(None);
         }
-        let (name, password) = authorization.and_then(basic).ok_or(Unauthorized)?;
+        let (name, password) = authorization.and_then(basic).ok_or(Unauthorized::NoCredentials)?;
         let given: [u8; 32] = Sha256::digest(&password).into();
         // All users are compared, whoever matches.
-        let mut found = None;
+        let (mut found, mut named) = (None, None);
         for user in &self.users {
             let expected = user.hash.read().unwrap_or_else(PoisonError::into_inner);
             let same_name = Choice::from(u8::from(*user.cluster == *name));
+            if bool::from(same_name) {
+                named = Some(&user.cluster);
+            }
             if bool::from(expected.ct_eq(&given) & same_name) {
                 found = Some(&user.cluster);
             }
         }
-        found.map(|cluster| Some(Arc::clone(cluster))).ok_or(Unauthorized)
+        match (found, named) {
+            (Some(cluster), _) => Ok(Some(Arc::clone(cluster))),
+            (None, Some(cluster)) => Err(Unauthorized::WrongPassword(Arc::clone(cluster))),
+            (None, None) => Err(Unauthorized::UnknownUser),
+        }
     }
 }
 
@@ -127,20 +148,15 @@ fn basic(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(name).ok()?, password))
 }
 
-/// The hash of the password, less a final line break, which editors and `echo` add.
+/// The hash of the password, less a final line break.
 fn read(secret: &Secret) -> Result<[u8; 32], PasswordFault> {
     let text = match secret {
         Secret::File(path) => {
-            std::fs::read(path).map_err(|error| PasswordFault::Unreadable { path: path.clone(), error })?
+            small_file::read(path).map_err(|error| PasswordFault::Unreadable { path: path.clone(), error })?
         }
         Secret::Environment(name) => std::env::var(name).map_err(|_| PasswordFault::Unset(name.clone()))?.into_bytes(),
     };
-    let password = text.strip_suffix(b"\n").unwrap_or(&text);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    if password.is_empty() {
-        return Err(PasswordFault::Empty);
-    }
-    Ok(Sha256::digest(password).into())
+    Ok(Sha256::digest(small_file::secret(&text)?).into())
 }
 
 #[cfg(test)]
@@ -197,7 +213,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let auth = ClusterAuth::load(&[credential("east", file(&directory, "east", "sesame"))]).unwrap();
         let header = sent.map(|text| HeaderValue::from_str(text).unwrap());
-        assert_eq!(auth.authenticate(header.as_ref()), Err(Unauthorized));
+        assert_eq!(auth.authenticate(header.as_ref()), Err(Unauthorized::NoCredentials));
     }
 
     #[test]
@@ -214,13 +230,26 @@ mod tests {
         let auth = ClusterAuth::load(&[credential("east", path.clone())]).unwrap();
         fs::write(&path, "second\n").unwrap();
         assert!(auth.reload().is_empty());
-        assert_eq!(auth.authenticate(Some(&header("east:first"))), Err(Unauthorized));
+        assert_eq!(auth.authenticate(Some(&header("east:first"))), Err(Unauthorized::WrongPassword("east".into())));
         assert!(auth.authenticate(Some(&header("east:second"))).is_ok());
         fs::write(&path, "\n").unwrap();
         assert_eq!(auth.reload().len(), 1);
         fs::remove_file(&path).unwrap();
         assert_eq!(auth.reload().len(), 1);
         assert!(auth.authenticate(Some(&header("east:second"))).is_ok());
+    }
+
+    #[rstest]
+    #[case::binary(b"\x00\xffgarbage".as_slice(), "it is not text")]
+    #[case::several_lines(b"first\nsecond\n".as_slice(), "it has several lines")]
+    fn garbage_is_told_and_does_not_replace_a_password(#[case] garbage: &[u8], #[case] told: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory, "east", "first");
+        let auth = ClusterAuth::load(&[credential("east", path.clone())]).unwrap();
+        fs::write(&path, garbage).unwrap();
+        let errors = auth.reload();
+        assert!(errors[0].to_string().contains(told), "{errors:?}");
+        assert!(auth.authenticate(Some(&header("east:first"))).is_ok());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::RegistryPort;
 use crate::clock;
 use crate::config::{ClusterCredential, TlsFiles};
 use crate::metrics::Metrics;
+use crate::service::heartbeat::Heartbeat;
 use crate::test_harbor::{Behind, INDEX, announcement, digest_of, image, index};
 use harbor_warmer_harbor::Secret;
 use harbor_warmer_harbor::install_crypto_provider;
@@ -41,7 +42,8 @@ impl Served {
 
     async fn start_behind(behind: Behind) -> Self {
         let (intake, front) = (Arc::clone(&behind.intake), Arc::clone(&behind.front));
-        let mut port = RegistryPort::new(&behind.config.registry, intake, front, Arc::clone(&behind.metrics)).unwrap();
+        let metrics = Arc::clone(&behind.metrics);
+        let mut port = RegistryPort::new(&behind.config.registry, intake, front, metrics, Heartbeat::new()).unwrap();
         port.reload_every = Duration::from_millis(5);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -57,6 +59,35 @@ impl Served {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A connection that has asked for something, and has nothing more to ask. Its answer's headers are left unread.
+    async fn greeted(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert_eq!(first_line(&mut stream).await, "HTTP/1.1 200 OK");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"{}") {
+            rest.push(stream.read_u8().await.unwrap());
+        }
+        stream
+    }
+
+    /// Failures by reason.
+    fn all_failures(&self) -> std::collections::BTreeMap<String, u64> {
+        let text = self.behind.metrics.to_text();
+        let lines =
+            text.lines().filter_map(|line| line.strip_prefix("harbor_warmer_hand_off_failures_total{reason=\""));
+        lines
+            .map(|line| {
+                let (reason, count) = line.split_once("\"} ").unwrap();
+                (reason.to_owned(), count.parse().unwrap())
+            })
+            .collect()
+    }
+
+    fn failures(&self, reason: &str) -> u64 {
+        self.all_failures()[reason]
     }
 
     /// What the port says to these bytes until it closes the connection.
@@ -308,28 +339,154 @@ async fn a_client_that_is_too_slow_is_cut_off(#[case] bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn one_connection_more_than_the_limit_waits_for_its_turn() {
-    let behind = Behind::start("registry: {maxConnections: 2}").await;
-    let served = Served::start_behind(behind).await;
+async fn with_every_place_taken_the_connection_that_is_idle_longest_goes() {
+    let served = Served::start("registry: {maxConnections: 2}").await;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut stream = served.connect().await;
-        stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut first = [0; 15];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200 OK");
-        held.push(stream);
+        held.push(served.greeted().await);
     }
     assert_eq!(connections(&served.behind.metrics), 2);
+    let _newcomer = served.greeted().await;
+    until_closed(&mut held[0]).await;
+    assert_eq!(served.failures("crowded"), 1);
+    held[1].write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(first_line(&mut held[1]).await, "HTTP/1.1 200 OK", "the other stays");
+}
+
+#[tokio::test]
+async fn with_everybody_being_answered_a_newcomer_waits_for_its_turn() {
+    let yaml = "registry: {maxConnections: 1}\nfront: {wait: 10s, budget: 20s, budgetWindow: 30s}";
+    let served = Served::start(yaml).await;
+    served.behind.harbor.put("hub/library/nginx", &["1"], INDEX, &index(&[]));
+    served.behind.harbor.hold(true);
+    let mut busy = served.connect().await;
+    busy.write_all(format!("HEAD {} HTTP/1.1\r\nhost: x\r\n\r\n", front_path("1")).as_bytes()).await.unwrap();
+    let asked = || !served.behind.harbor.asked().is_empty();
+    eventually("the look-up arrives", asked).await;
     let mut waiting = served.connect().await;
     waiting.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut first = [0; 15];
-    let early = tokio::time::timeout(Duration::from_millis(100), waiting.read_exact(&mut first)).await;
+    let early = tokio::time::timeout(Duration::from_millis(100), first_line(&mut waiting)).await;
     assert!(early.is_err(), "it is not served beyond the limit");
-    held.pop();
-    let read = tokio::time::timeout(Duration::from_secs(20), waiting.read_exact(&mut first)).await;
-    read.expect("it gets its turn").unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    served.behind.harbor.hold(false);
+    assert_eq!(first_line(&mut busy).await, "HTTP/1.1 200 OK", "nobody is cut while he is answered");
+    assert_eq!(first_line(&mut waiting).await, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn whoever_has_proved_nothing_after_two_seconds_is_cut_however_busy_he_is() {
+    let behind = Behind::start("registry: {clientTimeout: 600s}").await;
+    let served = Served::start_behind(with_cluster(behind, "east", "sesame")).await;
+    let mut stranger = served.connect().await;
+    let (mut reading, mut writing) = stranger.split();
+    let asking = async {
+        while writing.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let closed = async {
+        let mut buffer = [0; 4096];
+        while let Ok(1..) = reading.read(&mut buffer).await {}
+    };
+    let cut = async {
+        tokio::select! {
+            () = asking => {}
+            () = closed => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), cut).await.expect("it is cut");
+    eventually("it is counted", || served.failures("late") == 1).await;
+}
+
+#[tokio::test]
+async fn every_hand_off_that_comes_to_nothing_is_counted_by_its_reason() {
+    let behind = Behind::start("").await;
+    let served = Served::start_behind(with_cluster(behind, "east", "sesame")).await;
+    let url = |path: &str| format!("http://{}{path}", served.address);
+    let hand_off = path(&announcement("1"));
+    let refused = path(&HandOff { image: image("private"), ..announcement("1") });
+    let get = |path: &str, user: &str, password: &str| client().get(url(path)).basic_auth(user, Some(password));
+    for (request, reason, status) in [
+        (client().get(url("/v2/")), "", 401),
+        (client().get(url(&hand_off)), "no-credentials", 401),
+        (get(&hand_off, "east", "other"), "wrong-password", 401),
+        (get(&hand_off, "west", "sesame"), "unknown-user", 401),
+        (get("/v2/v9/tag/a/b/c", "east", "sesame"), "outside-the-contract", 404),
+        (get(&refused, "east", "sesame"), "refused", 200),
+        (get(&hand_off, "east", "sesame"), "", 200),
+    ] {
+        let before = served.all_failures();
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+        let counted: Vec<_> =
+            served.all_failures().into_iter().filter(|(reason, count)| before[reason] != *count).collect();
+        let expected = if reason.is_empty() { Vec::new() } else { vec![(reason.to_owned(), 1)] };
+        assert_eq!(counted, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_too_long_is_counted() {
+    let served = Served::start("").await;
+    // Another writer holds the queue's file, as a sync that hangs does.
+    let file = served.behind.config.data_dir.join("queue.sqlite");
+    let other = rusqlite::Connection::open(file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answered = served.ask(Method::GET, &path(&announcement("1"))).await;
+    assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(served.failures("too-slow"), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_before_its_answer_is_counted() {
+    let served = Served::start("front: {wait: 10s, budget: 20s, budgetWindow: 30s}").await;
+    served.behind.harbor.hold(true);
+    let mut gone = served.connect().await;
+    gone.write_all(format!("HEAD {} HTTP/1.1\r\nhost: x\r\n\r\n", front_path("1")).as_bytes()).await.unwrap();
+    eventually("the look-up arrives", || !served.behind.harbor.asked().is_empty()).await;
+    drop(gone);
+    eventually("it is counted", || served.failures("abandoned") == 1).await;
+    served.behind.harbor.hold(false);
+}
+
+#[tokio::test]
+async fn a_head_does_not_tell_what_another_cluster_has_asked_for() {
+    let behind = with_cluster(with_cluster(Behind::start("").await, "east", "sesame"), "west", "open");
+    let served = Served::start_behind(behind).await;
+    let url = format!("http://{}{}", served.address, path(&announcement("1")));
+    let ask = async |method: Method, user: &str, password: &str| {
+        let request = client().request(method, &url).basic_auth(user, Some(password));
+        Answered::read(request.send().await.unwrap()).await
+    };
+    let unknown = ask(Method::HEAD, "west", "open").await.header("docker-content-digest").to_owned();
+    ask(Method::GET, "east", "sesame").await.receipt();
+    let of_another = ask(Method::HEAD, "west", "open").await.header("docker-content-digest").to_owned();
+    assert_eq!(of_another, unknown, "the receipt's digest tells its state");
+    let of_its_own = ask(Method::HEAD, "east", "sesame").await.header("docker-content-digest").to_owned();
+    assert_ne!(of_its_own, unknown);
+}
+
+/// With one more cluster that may hand over.
+fn with_cluster(behind: Behind, cluster: &str, password: &str) -> Behind {
+    let file = behind.directory().join(cluster);
+    fs::write(&file, password).unwrap();
+    let credential = ClusterCredential { cluster: cluster.to_owned(), password: Secret::File(file) };
+    behind.reconfigured(|config| config.registry.credentials.push(credential))
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The first line of an answer; what follows is left.
+async fn first_line(stream: &mut TcpStream) -> String {
+    let mut first = [0; 15];
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut first)).await;
+    read.expect("it is answered").unwrap();
+    String::from_utf8(first.to_vec()).unwrap()
 }
 
 fn connections(metrics: &Metrics) -> usize {
@@ -407,5 +564,6 @@ async fn a_replaced_certificate_is_served_without_a_restart() {
     assert!(handshake(served.address, &first).await.is_err());
     let plain = served.say(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(!plain.starts_with(b"HTTP"), "plain HTTP gets an alert: {plain:?}");
+    assert!(served.failures("handshake") >= 1, "and is counted, as those who don't trust the certificate are");
     assert!(handshake(served.address, &second).await.is_ok(), "and ends its own connection only");
 }

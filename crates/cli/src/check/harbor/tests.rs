@@ -300,8 +300,8 @@ platforms: [linux/amd64, linux/arm64]
           name certificateFile and keyFile under registry.tls
         a policy's look-up waits for Harbor at most 400ms, all of a user's at most 500ms within 30s
         admin port 0.0.0.0:9090
-      ! nobody proves who he is on the admin port
-          let a NetworkPolicy admit probes, Prometheus and nobody else
+      ! others than this machine reach the admin port, so that it answers probes and metrics alone
+          for `status`, `warm`, `plan` and `requeue` write admin.socket or admin.tokenFile
 
     Queue
         in /var/lib/harbor-warmer, 32 images at once

@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::ports::{CERTIFICATE_FILE, KEY_FILE};
 use super::section::{ReadFile, Reading, Section};
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, small_file};
 use harbor_warmer_harbor::Secret;
 
 pub(super) static PASSWORD_FILE: Setting<File> = Setting {
@@ -54,17 +54,23 @@ pub(super) fn read_secret(section: &mut Section<'_>, reading: &mut Reading<'_>) 
 }
 
 fn read_secret_file(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Secret> {
-    let file = section.file(&PASSWORD_FILE, reading)?;
-    match std::str::from_utf8(&file.bytes).map(str::trim_end) {
-        Ok("") => section.mistake(&PASSWORD_FILE, format!("{} is empty", file.path.display()), reading),
-        Ok(text) if text.contains('\n') => {
-            let message = format!("{} has several lines; it must hold the password alone", file.path.display());
-            section.mistake(&PASSWORD_FILE, message, reading);
+    read_one_secret(section, &PASSWORD_FILE, reading).map(|(path, _)| Secret::File(path))
+}
+
+/// A file that holds one secret, and the secret.
+pub(super) fn read_one_secret(
+    section: &mut Section<'_>,
+    setting: &Setting<File>,
+    reading: &mut Reading<'_>,
+) -> Option<(std::path::PathBuf, Vec<u8>)> {
+    let file = section.file(setting, reading)?;
+    match small_file::secret(&file.bytes).map(<[u8]>::to_vec) {
+        Ok(secret) => Some((file.path, secret)),
+        Err(fault) => {
+            section.mistake(setting, format!("{} {fault}", file.path.display()), reading);
+            None
         }
-        Ok(_) => return Some(Secret::File(file.path)),
-        Err(_) => section.mistake(&PASSWORD_FILE, format!("{} is not text", file.path.display()), reading),
     }
-    None
 }
 
 fn read_secret_variable(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Secret> {

@@ -1,4 +1,4 @@
-//! `registry`, `admin` and `front`.
+//! `registry`, `admin`, `probes` and `front`.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use harbor_warmer_settings::{Absent, Address, Count, File, Group, List, Nested, Setting, Span, Text, format};
 
-use super::files::{PASSWORD_ENV, PASSWORD_FILE, read_secret, read_tls};
+use super::files::{PASSWORD_ENV, PASSWORD_FILE, read_one_secret, read_secret, read_tls};
 use super::section::{Reading, Section};
-use crate::config::{AdminPort, ClusterCredential, Front, RegistryPort};
+use crate::config::{AdminPort, ClusterCredential, Front, ProbePort, RegistryPort};
 
 pub(super) static REGISTRY: Setting<Nested> = Setting {
     key: "registry",
@@ -104,21 +104,63 @@ static CLIENT_TIMEOUT: Setting<Span> = Setting {
 pub(super) static ADMIN: Setting<Nested> = Setting {
     key: "admin",
     absent: Absent::Depends("as its keys say"),
-    meaning: "The port for probes, metrics and the command line.",
+    meaning: "The API that the command line uses: it shows images, has them warmed, and tries them again.",
     example: "",
     kind: Nested { group: &ADMIN_SETTINGS },
 };
 
-static ADMIN_SETTINGS: Group = Group { name: "admin", heading: "`admin`", settings: &[&ADMIN_LISTEN], together: "" };
+static ADMIN_SETTINGS: Group = Group {
+    name: "admin",
+    heading: "`admin`",
+    settings: &[&ADMIN_LISTEN, &ADMIN_SOCKET, &ADMIN_TOKEN_FILE],
+    together: "",
+};
 
 static ADMIN_LISTEN: Setting<Address> = Setting {
     key: "listen",
     absent: Absent::Default,
-    meaning: "Where to listen: this machine alone by default, since whoever reaches the port may have images warmed \
-              and sees their names. In Kubernetes `0.0.0.0:9090`, as the kubelet's probes and Prometheus come from \
-              outside of the Pod; let a NetworkPolicy admit those two alone.",
-    example: "0.0.0.0:9090",
+    meaning: "Where to listen. On this machine's own addresses the API answers whoever runs here, by the names \
+              `localhost` and `127.0.0.1`, and no web page but its own. On any other address it wants the token of \
+              `tokenFile`, and is closed without one. Probes and metrics are answered here too, to anybody.",
+    example: "127.0.0.1:9091",
     kind: Address { default: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090) },
+};
+
+static ADMIN_SOCKET: Setting<Text> = Setting {
+    key: "socket",
+    absent: Absent::Depends("no socket"),
+    meaning: "A Unix socket with the same API, for the warmer's own user: in Kubernetes the command line reaches it with \
+              `kubectl exec` and `HARBOR_WARMER_ADMIN=unix:PATH`. At most 107 bytes.",
+    example: "/var/lib/harbor-warmer/admin.sock",
+    kind: Text { format: &format::PATH, default: None },
+};
+
+static ADMIN_TOKEN_FILE: Setting<File> = Setting {
+    key: "tokenFile",
+    absent: Absent::Depends("no token"),
+    meaning: "A file with the token that the API wants over TCP, as `Authorization: Bearer TOKEN`: one line of at least \
+              16 characters. Read again when it changes.",
+    example: "secrets/admin-token",
+    kind: File,
+};
+
+pub(super) static PROBES: Setting<Nested> = Setting {
+    key: "probes",
+    absent: Absent::Depends("no port of their own; the port of `admin` answers them"),
+    meaning: "A port for probes and metrics alone: `/livez`, `/readyz` and `/metrics`, for anybody who reaches it.",
+    example: "",
+    kind: Nested { group: &PROBE_SETTINGS },
+};
+
+static PROBE_SETTINGS: Group = Group { name: "probes", heading: "`probes`", settings: &[&PROBES_LISTEN], together: "" };
+
+static PROBES_LISTEN: Setting<Address> = Setting {
+    key: "listen",
+    absent: Absent::Default,
+    meaning: "Where to listen: every interface by default, as the kubelet and Prometheus come from outside of the Pod. \
+              Let a NetworkPolicy admit Prometheus and nobody else.",
+    example: "0.0.0.0:9090",
+    kind: Address { default: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9092) },
 };
 
 pub(super) static FRONT: Setting<Nested> = Setting {
@@ -237,9 +279,52 @@ pub(super) fn read_admin(
         let message = format!("{listen} and the registry's {} are the same port; choose another", registry.listen);
         section.mistake(&ADMIN_LISTEN, message, reading);
     }
+    let socket = section.text(&ADMIN_SOCKET, reading);
+    if socket == Some("") {
+        section.mistake(&ADMIN_SOCKET, "must not be empty; write the path of a socket", reading);
+    }
+    let socket = socket.map(|text| reading.directory.join(text));
+    if let Some(path) = &socket
+        && path.as_os_str().len() > MAX_SOCKET_PATH
+    {
+        let message = format!("{} is longer than the {MAX_SOCKET_PATH} bytes of a socket's path", path.display());
+        section.mistake(&ADMIN_SOCKET, message, reading);
+    }
+    let token = read_one_secret(&mut section, &ADMIN_TOKEN_FILE, reading);
+    if let Some((path, token)) = &token
+        && token.len() < MIN_TOKEN
+    {
+        let message = format!("{} has a token of less than {MIN_TOKEN} characters", path.display());
+        section.mistake(&ADMIN_TOKEN_FILE, message, reading);
+    }
     section.finish(reading);
-    Some(AdminPort { listen })
+    Some(AdminPort { listen, socket, token_file: token.map(|(path, _)| path) })
 }
+
+pub(super) fn read_probes(
+    top: &mut Section<'_>,
+    registry: Option<&RegistryPort>,
+    admin: Option<&AdminPort>,
+    reading: &mut Reading<'_>,
+) -> Option<ProbePort> {
+    let mut section = top.nested(&PROBES, reading)?;
+    let listen = section.address(&PROBES_LISTEN, reading);
+    let others = [("registry", registry.map(|port| port.listen)), ("admin", admin.map(|port| port.listen))];
+    for (name, other) in others.into_iter().filter_map(|(name, other)| Some((name, other?))) {
+        if collide(other, listen) {
+            let message = format!("{listen} and {other} of `{name}` are the same port; choose another");
+            section.mistake(&PROBES_LISTEN, message, reading);
+        }
+    }
+    section.finish(reading);
+    Some(ProbePort { listen })
+}
+
+/// A `sockaddr_un` of Linux has 108 bytes for a path and its final zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// A token is made by a program, so nobody has to remember it.
+const MIN_TOKEN: usize = 16;
 
 /// Whether the second of two listeners would find the port taken. Port 0 is any free one.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {

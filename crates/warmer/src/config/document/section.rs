@@ -15,6 +15,8 @@ use harbor_warmer_settings::{
 use harbor_warmer_workload::{Fields, Mistake};
 use serde_json::{Map, Value};
 
+use crate::config::small_file;
+
 /// A section that isn't written has every default.
 static EMPTY_MAP: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
@@ -228,7 +230,7 @@ impl<'a> Section<'a> {
             return None;
         }
         let path = reading.directory.join(text);
-        match std::fs::read(&path) {
+        match small_file::read(&path) {
             Ok(bytes) => Some(ReadFile { path, bytes }),
             Err(error) => {
                 self.mistake(setting, format!("can't read {}: {error}", path.display()), reading);

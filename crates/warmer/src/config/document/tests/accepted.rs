@@ -87,6 +87,7 @@ fn the_samples_are_valid(#[case] name: &str) {
     let directory = directory();
     let secrets = directory.path().join("secrets");
     std::fs::create_dir(&secrets).unwrap();
+    std::fs::write(directory.path().join("token"), "0123456789abcdef").unwrap();
     for (sample, own) in [
         ("tls.crt", "tls.crt"),
         ("tls.key", "tls.key"),
@@ -95,6 +96,7 @@ fn the_samples_are_valid(#[case] name: &str) {
         ("replicator-password", "password"),
         ("cluster-a-password", "password"),
         ("cluster-b-password", "password"),
+        ("admin-token", "token"),
     ] {
         std::fs::copy(directory.path().join(own), secrets.join(sample)).unwrap();
     }
