@@ -217,7 +217,7 @@ Everything that is secret, decided once for all templates: what an earlier relea
 {{- if $harbor.caBundle }}{{ $_ := set $h "caFile" (printf "%s/ca.crt" $directory) }}{{ end }}
 {{- $_ := set $harbors $name $h }}
 {{- end }}
-{{- $config := dict "dataDir" "/var/lib/harbor-warmer" "registry" $registry "admin" (dict "listen" (printf "%s:9090" $v.warmer.listenAddress)) "harbors" $harbors "rules" (include "hw.rules" . | fromJsonArray) "platforms" $v.platforms }}
+{{- $config := dict "dataDir" "/var/lib/harbor-warmer" "registry" $registry "admin" (dict "listen" "127.0.0.1:9091" "socket" "/var/lib/harbor-warmer/admin.sock") "probes" (dict "listen" (printf "%s:9090" $v.warmer.listenAddress)) "harbors" $harbors "rules" (include "hw.rules" . | fromJsonArray) "platforms" $v.platforms }}
 {{- with $v.pinned }}{{ $_ := set $config "pinned" . }}{{ end }}
 {{- range $section := list "front" "queue" }}
 {{- with index $v.warmer $section }}{{ $_ := set $config $section . }}{{ end }}
