@@ -44,6 +44,7 @@ lint: ## Lints, documents and the crates that have to build for wasm
 	scripts/support-matrix.py --check
 	scripts/artifacthub-pkg.py --check
 	scripts/check-workflows.sh
+	scripts/check-security.sh
 
 .PHONY: unit-tests
 unit-tests: policy.wasm ## Unit, property and integration tests, with a real registry and kill -9
