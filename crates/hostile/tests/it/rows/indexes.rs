@@ -6,7 +6,7 @@ use crate::http::Answer;
 use crate::registry::{DOCKER_LIST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Registry, descriptor};
 use crate::row::{End, Row, holding, row};
 
-const ODD_ENTRY: &str = "15: one malformed entry fails the whole index";
+const ODD_ENTRY: &str = "one malformed entry fails the whole index";
 
 /// An index of linux/amd64, which is wanted, and an entry that is made by this.
 fn beside(name: &str, other: impl Fn(&mut Registry) -> Value + Send + Sync + 'static) -> Row {
@@ -44,7 +44,7 @@ fn remove(entry: &mut Value, key: &str) {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let no_platform = "14: entries without a platform can't be had";
+    let no_platform = "entries without a platform can't be had";
     let mut rows = vec![
         odd("an entry of size -1", |it| it["size"] = json!(-1)).pending(ODD_ENTRY),
         odd("an entry of a size that is a text", |it| it["size"] = json!("7")).pending(ODD_ENTRY),
@@ -81,11 +81,11 @@ pub(crate) fn rows() -> Vec<Row> {
             .pending(no_platform),
         alone("one entry whose platform is null", |it| it["platform"] = Value::Null).pending(no_platform),
         alone("one entry that says x86_64", |it| it["platform"]["architecture"] = json!("x86_64"))
-            .pending("14: architectures aren't normalised"),
+            .pending("architectures aren't normalised"),
         alone("one entry of linux/386", |it| it["platform"]["architecture"] = json!("386"))
-            .pending("14: containerd's fallbacks aren't known"),
+            .pending("containerd's fallbacks aren't known"),
         alone("one entry in capitals", |it| it["platform"] = json!({"os": "Linux", "architecture": "AMD64"}))
-            .pending("14: platforms aren't normalised"),
+            .pending("platforms aren't normalised"),
         alone("one entry with a version of its os", |it| it["platform"]["os.version"] = json!("10.0.1")),
         alone("one entry of linux/amd64/v1", |it| it["platform"]["variant"] = json!("v1")),
     ];
@@ -178,7 +178,7 @@ pub(crate) fn rows() -> Vec<Row> {
         .ends(End::NotWarm(&[])),
     );
     // The same with the rest of the index completed: what can't be had holds up nothing.
-    let storm = "1: a child that can't be had is asked for without pause";
+    let storm = "a child that can't be had is asked for without pause";
     let complete = |row: Row| row.project("transfer: touch, completeIndex: true").at_most(150);
     rows.push(
         complete(odd("a child that is gone, and the index is to be completed", |it| {

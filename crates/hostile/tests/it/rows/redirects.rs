@@ -3,7 +3,7 @@
 use crate::http::Answer;
 use crate::row::{End, Row, row};
 
-const STORED_ELSEWHERE: &str = "13: a redirected HEAD of a blob isn't taken for a stored one";
+const STORED_ELSEWHERE: &str = "a redirected HEAD of a blob isn't taken for a stored one";
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn rows() -> Vec<Row> {
             request.of_manifest().then(|| Answer::redirect(302, format!("{}/login?then=here", registry.elsewhere)))
         })
         .ends(End::NotWarm(&["login"]))
-        .pending("18: a login proxy before Harbor isn't called one"),
+        .pending("a login proxy before Harbor isn't called one"),
     );
     for (name, location) in
         [("without a Location", None), ("to nowhere", Some("")), ("to rubbish", Some("http://[::bad"))]
