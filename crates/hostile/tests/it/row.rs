@@ -24,7 +24,7 @@ const WAITING_WATCHED: Duration = Duration::from_secs(14);
 /// So many rows at once, of all tests together: nearly all of a row's time is waiting.
 static AT_ONCE: Semaphore = Semaphore::const_new(24);
 /// A good image of one wanted platform with three blobs takes 20 to 30 requests.
-const USUAL_BOUND: usize = 80;
+const USUAL_BOUND: usize = 160;
 
 /// How a row ends.
 #[derive(Debug, Clone, Copy)]

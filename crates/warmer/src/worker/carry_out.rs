@@ -427,6 +427,8 @@ impl Workshop {
         digest: Digest,
     ) -> Result<Vec<Seen>, HarborError> {
         match client.artifact(here, &TagOrDigest::Digest(digest)).await {
+            // A record of something else proves nothing of this.
+            Ok(Some(artifact)) if artifact.digest != digest => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
             Ok(Some(artifact)) => Ok(Seen::now(Observation::ArtifactRecorded { digest, platform: artifact.platform })),
             Ok(None) => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
             Err(error) if error.class() == AnswerClass::Forbidden => {

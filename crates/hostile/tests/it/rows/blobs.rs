@@ -69,8 +69,7 @@ pub(crate) fn rows() -> Vec<Row> {
             let other = || Answer::new(200).header("Content-Type", "application/json").body(body);
             request.path().contains("/artifacts/").then(other)
         })
-        .ends(End::NotWarm(&[]))
-        .pending("a record of another digest than the one asked for counts as a proof"),
+        .ends(End::NotWarm(&[])),
     ];
     let cache =
         |name: &str, hook: fn(&crate::http::Request, &Registry) -> Option<Answer>| row(name, hook).distribution();

@@ -178,37 +178,24 @@ pub(crate) fn rows() -> Vec<Row> {
         .ends(End::NotWarm(&[])),
     );
     // The same with the rest of the index completed: what can't be had holds up nothing.
-    let storm = "a child that can't be had is asked for without pause";
     let complete = |row: Row| row.project("transfer: touch, completeIndex: true").at_most(150);
-    rows.push(
-        complete(odd("a child that is gone, and the index is to be completed", |it| {
-            it["digest"] = json!(format!("sha256:{}", "1".repeat(64)));
-        }))
-        .pending(storm),
-    );
-    rows.push(
-        complete(beside("an index among the entries, and the index is to be completed", |registry| {
-            let arm64 = registry.add_platform("linux", "arm64");
-            registry.add_index(&[arm64])
-        }))
-        .pending(storm),
-    );
-    rows.push(
-        complete(beside("a blob among the entries, and the index is to be completed", |registry| {
-            registry.add_blob(OCI_LAYER, "a cached layer")
-        }))
-        .pending(storm),
-    );
-    rows.push(
-        complete(beside("a child without layers, and the index is to be completed", |registry| {
-            let config = registry.add_config("linux", "arm64");
-            let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": null});
-            let mut listed = registry.add_manifest(OCI_MANIFEST, manifest.to_string());
-            listed["platform"] = json!({"os": "linux", "architecture": "arm64"});
-            listed
-        }))
-        .pending(storm),
-    );
+    rows.push(complete(odd("a child that is gone, and the index is to be completed", |it| {
+        it["digest"] = json!(format!("sha256:{}", "1".repeat(64)));
+    })));
+    rows.push(complete(beside("an index among the entries, and the index is to be completed", |registry| {
+        let arm64 = registry.add_platform("linux", "arm64");
+        registry.add_index(&[arm64])
+    })));
+    rows.push(complete(beside("a blob among the entries, and the index is to be completed", |registry| {
+        registry.add_blob(OCI_LAYER, "a cached layer")
+    })));
+    rows.push(complete(beside("a child without layers, and the index is to be completed", |registry| {
+        let config = registry.add_config("linux", "arm64");
+        let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": null});
+        let mut listed = registry.add_manifest(OCI_MANIFEST, manifest.to_string());
+        listed["platform"] = json!({"os": "linux", "architecture": "arm64"});
+        listed
+    })));
     rows.push(complete(holding("an index that is whole and is to be completed", Registry::add_usual_image)));
     rows
 }
