@@ -7,9 +7,13 @@ use futures_util::future::join_all;
 use harbor_warmer_policy_host::{Kubewarden, Mode, Outcome};
 use harbor_warmer_simulator::{Fault, FaultAction};
 use rstest::rstest;
+use tokio::sync::Mutex;
 
 use crate::policy_server::{TlsSite, admit, deployment};
 use crate::site::{Options, two_platforms};
+
+/// The timeout is a real one, so a burst doesn't share the cores with another.
+static ONE_BURST: Mutex<()> = Mutex::const_new(());
 
 const AMD64: &str = "linux/amd64";
 
@@ -22,6 +26,7 @@ async fn fifty_images_are_admitted_and_announced_while_harbor_hangs_and_warm_whe
     #[case] mode: Mode,
     #[values(Kubewarden::UpTo1_37, Kubewarden::From1_38)] kubewarden: Kubewarden,
 ) {
+    let _burst = ONE_BURST.lock().await;
     let tune = |config: &mut harbor_warmer::config::Config| {
         for harbor in config.harbors.values_mut() {
             harbor.options.request_timeout = Duration::from_secs(1);
