@@ -60,6 +60,22 @@ impl Store {
         .await
     }
 
+    /// When the next unit at `harbor` is due that is asleep or leased; one that stands in line is due when there is
+    /// room for it. With `begins`, images that may begin count.
+    ///
+    /// # Errors
+    /// The queue can't be read.
+    pub async fn next_due(&self, harbor: &HarborName, begins: bool) -> Result<Option<Timestamp>, StoreError> {
+        let harbor = harbor.clone();
+        let due: Option<Sql<Timestamp>> = self
+            .read(move |connection, _| {
+                let parameters = named_params! {":harbor": harbor.as_str(), ":begins": begins};
+                connection.prepare_cached(NEXT_DUE)?.query_row(parameters, |row| row.get(0))
+            })
+            .await?;
+        Ok(due.map(|due| due.0))
+    }
+
     /// The Harbors that have units for a worker, whether or not they are in the configuration.
     ///
     /// # Errors
@@ -184,7 +200,8 @@ impl Acquiring<'_> {
         let parameters = named_params! {":id": id, ":until": Sql(self.now + self.request.lease)};
         let leased = self.connection.prepare_cached(LEASE)?.query_row(parameters, |row| {
             let lease = Lease { id, token: row.get(0)?, generation: row.get(1)? };
-            Ok((lease, row.get::<_, u32>(2)?, row.get::<_, Unit>(3)))
+            let updated = row.get::<_, Sql<Timestamp>>(3)?.0;
+            Ok((lease, row.get::<_, u32>(2)?, row::by_the_clock(updated, self.now, || row.get::<_, Unit>(4))))
         })?;
         match leased {
             (lease, crashes, Ok(mut unit)) => {
@@ -222,7 +239,7 @@ WHERE state = 0 AND turn IS NULL AND harbor = :harbor AND line = :line AND due <
 const LEASE: &str = "
 UPDATE unit SET crashes = crashes + (state = 1), state = 1, turn = NULL, token = token + 1, due = :until
 WHERE id = :id
-RETURNING token, generation, crashes, body";
+RETURNING token, generation, crashes, updated, body";
 
 const PUT_ASIDE: &str = "UPDATE unit SET state = 4, phase = :phase, reason = :reason WHERE id = :id";
 

@@ -10,21 +10,8 @@ use harbor_warmer_protocol::{HandOff, HarborImage, ImageState, Subject};
 
 use crate::body::{announcement_key, image_key};
 use crate::row::{DEAD, DONE, READY, Row};
-use crate::units::{REVIVED_AFTER, Units};
+use crate::units::{HandedOff, REVIVED_AFTER, Units};
 use crate::{Store, StoreError, Unit};
-
-/// What a hand-off came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HandedOff {
-    /// The id to follow.
-    pub id: String,
-    /// Where the want of this hand-off stands.
-    pub state: ImageState,
-    /// Why, where that is not plain.
-    pub reason: Option<String>,
-    /// Whether the digest is known, so that nobody needs to look the tag up.
-    pub resolved: bool,
-}
 
 impl Store {
     /// Writes a hand-off down. It is on the disk when this returns.
@@ -54,7 +41,7 @@ impl Store {
         let shared = Arc::clone(&self.0);
         let handed_off = self
             .write(move |connection| {
-                let units = Units { connection, shared: &shared, now };
+                let units = Units { connection, shared: &shared, now, takes_in: true };
                 units.take(&hand_off.image, &hand_off.subject, want, known_root)
             })
             .await?;
@@ -75,10 +62,10 @@ impl Store {
                 Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => announcement_key(&place, tag),
                 Subject::Pin { digest, .. } | Subject::Layers { child: digest, .. } => image_key(&place, *digest),
             };
-            let Some(row) = Row::find(connection, &key)? else { return Ok(None) };
+            let Some(row) = Row::find(connection, &key, Timestamp::NEVER)? else { return Ok(None) };
             let row = match &row.unit {
                 Unit::Announcement(Announcement { resolved: Some(resolved), .. }) => {
-                    Row::find(connection, &image_key(&place, resolved.root))?.unwrap_or(row)
+                    Row::find(connection, &image_key(&place, resolved.root), Timestamp::NEVER)?.unwrap_or(row)
                 }
                 _ => row,
             };
@@ -99,7 +86,7 @@ impl Units<'_> {
         match subject {
             Subject::Tag(tag) | Subject::Layers { tag: Some(tag), .. } => {
                 let key = announcement_key(place, tag);
-                match Row::find(self.connection, &key)? {
+                match Row::find(self.connection, &key, self.now)? {
                     Some(row) => self.take_announced(row, place, subject, want, known_root),
                     None => {
                         let unit = Unit::Announcement(Announcement::new(place.clone(), tag.clone()));

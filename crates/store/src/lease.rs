@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use harbor_warmer_core::announcement::Resolved;
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_protocol::{HarborName, Tag};
+use harbor_warmer_protocol::Tag;
 use rusqlite::{Connection, named_params};
 
-use crate::acquire::NEXT_DUE;
 use crate::body::{Sql, image_key};
 use crate::line::Line;
 use crate::row::{self, DEAD, DONE, LEASED, READY, Row, parse_unit_name};
@@ -65,22 +64,6 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// When the next unit at `harbor` is due that is asleep or leased; one that stands in line is due when there is
-    /// room for it. With `begins`, images that may begin count.
-    ///
-    /// # Errors
-    /// The queue can't be read.
-    pub async fn next_due(&self, harbor: &HarborName, begins: bool) -> Result<Option<Timestamp>, StoreError> {
-        let harbor = harbor.clone();
-        let due: Option<Sql<Timestamp>> = self
-            .read(move |connection, _| {
-                let parameters = named_params! {":harbor": harbor.as_str(), ":begins": begins};
-                connection.prepare_cached(NEXT_DUE)?.query_row(parameters, |row| row.get(0))
-            })
-            .await?;
-        Ok(due.map(|due| due.0))
-    }
-
     /// Makes a lease last until `until`. False if it was lost: somebody else has the unit.
     ///
     /// # Errors
@@ -112,7 +95,7 @@ impl Store {
         let shared = Arc::clone(&self.0);
         let held = self
             .write(move |connection| {
-                let units = Units { connection, shared: &shared, now };
+                let units = Units { connection, shared: &shared, now, takes_in: false };
                 units.settle(lease, unit, settlement, moved)
             })
             .await?;
@@ -127,6 +110,7 @@ impl Store {
     /// # Errors
     /// The queue can't be written.
     pub async fn wake(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.tell_moment(now).await?;
         let mut woken = 0;
         loop {
             let some = self
@@ -172,11 +156,11 @@ impl Store {
         let shared = Arc::clone(&self.0);
         let found = self
             .write(move |connection| {
-                let mut row = Row::get(connection, id)?;
+                let mut row = Row::get(connection, id, now)?;
                 if let Some(Row { unit: Unit::Announcement(announcement), .. }) = &row
                     && let Some(resolved) = announcement.resolved
                 {
-                    row = Row::find(connection, &image_key(&announcement.place, resolved.root))?;
+                    row = Row::find(connection, &image_key(&announcement.place, resolved.root), now)?;
                 }
                 let Some(mut row) = row else { return Ok(false) };
                 if row.state != LEASED {
@@ -184,7 +168,7 @@ impl Store {
                         Unit::Announcement(announcement) => announcement.reopen(),
                         Unit::Image(image) => image.reopen(now),
                     }
-                    Units { connection, shared: &shared, now }.open(&mut row)?;
+                    Units { connection, shared: &shared, now, takes_in: false }.open(&mut row)?;
                 }
                 Ok(true)
             })

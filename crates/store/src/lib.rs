@@ -10,6 +10,7 @@
 
 mod acquire;
 mod body;
+mod clock;
 mod forget;
 mod hand_off;
 mod lease;
@@ -21,9 +22,8 @@ mod sqlite;
 mod tests;
 mod units;
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,15 +34,30 @@ use tokio_util::sync::CancellationToken;
 
 pub use acquire::AcquireRequest;
 pub use body::Unit;
-pub use hand_off::HandedOff;
 pub use lease::{Lease, Leased, Settlement};
 pub use read::{AnnouncedTags, Counts, ListFilter};
+pub use units::HandedOff;
 
 use harbor_warmer_core::projects::Projects;
 use harbor_warmer_core::timestamp::Timestamp;
 use line::Turns;
-use sqlite::writer::Writer;
-use sqlite::{lock, schema};
+use sqlite::reserve::Reserve;
+use sqlite::watch::Watch;
+use sqlite::writer::{Tools, Writer};
+use sqlite::{connection, lock, rescue};
+
+/// What a queue has to know.
+#[derive(Clone)]
+pub struct Options {
+    /// A tag seen warm is looked at again when it is asked for after this.
+    pub recheck_after: Duration,
+    /// The projects that it serves.
+    pub projects: Arc<Projects>,
+    /// Units of one cluster at most that workers still have something to do for. What is new beyond is refused.
+    pub most_unfinished: usize,
+    /// Room that is kept on the disk for the day when it is full.
+    pub reserve_bytes: u64,
+}
 
 /// A handle to the queue; cheap to clone.
 #[derive(Clone)]
@@ -50,16 +65,22 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     writer: Writer,
-    reader: Mutex<Connection>,
+    reader: Arc<Mutex<Connection>>,
     projects: Arc<Projects>,
     recheck_after: Duration,
+    most_unfinished: usize,
     turns: Turns,
     /// How often work was taken.
     acquired: AtomicU64,
     given_up_at_start: usize,
+    set_back: Duration,
+    /// The last moment that was heard of, and that the file was told of.
+    moment: Arc<AtomicI64>,
+    told: AtomicI64,
+    reserve: Arc<Reserve>,
+    watch: Arc<Watch>,
+    moved_aside: Arc<AtomicUsize>,
     woken: Notify,
-    /// Nobody else has the queue while this is open.
-    _lock: File,
 }
 
 /// A row's id.
@@ -111,6 +132,23 @@ pub enum StoreError {
         /// The file.
         path: String,
     },
+    /// The disk is full, and the reserve is given up.
+    #[error(
+        "the queue's disk is full: what is handed over for the first time is refused until there is room again; give \
+         it more room, or shorten queue.forgetAfter"
+    )]
+    NoRoom,
+    /// A cluster has as many units as it may have.
+    #[error(
+        "the cluster {cluster} has {most} images that are not finished, which is as many as it may have \
+         (queue.maxUnfinishedPerCluster)"
+    )]
+    TooMany {
+        /// Whose.
+        cluster: String,
+        /// So many.
+        most: usize,
+    },
     /// A read or write failed; nothing of it took effect.
     #[error("the queue can't be read or written at present")]
     Sql(#[from] rusqlite::Error),
@@ -122,36 +160,91 @@ pub enum StoreError {
     Closed,
 }
 
+/// What a start found.
+struct Begun {
+    /// Units that were given up, because the process died over them.
+    given_up: usize,
+    /// The last moment that the queue has seen.
+    moment: Timestamp,
+}
+
+/// Opens the file and takes over what the process before had in hand.
+fn begin(path: &Path, projects: &Projects, now: Timestamp) -> Result<(Connection, Begun), StoreError> {
+    let at = |source| StoreError::Open { path: path.display().to_string(), source };
+    let connection = connection::open(path, projects)?;
+    let given_up = acquire::take_over(&connection, now).map_err(at)?;
+    let moment = clock::moment(&connection).map_err(at)?;
+    Ok((connection, Begun { given_up, moment }))
+}
+
+impl StoreError {
+    fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if rescue::is_unreadable(source))
+    }
+}
+
 impl Store {
-    /// Opens the queue in `directory`, and makes it where there is none. A tag seen warm is looked at again when it is
-    /// asked for after `recheck_after`.
+    /// Opens the queue in `directory`, and makes it where there is none. A file that can't be read is moved aside.
     ///
     /// # Errors
     /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Foreign`] or
     /// [`StoreError::Directory`].
-    pub fn open(
-        directory: &Path,
-        recheck_after: Duration,
-        projects: Arc<Projects>,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| StoreError::Directory { path: directory.display().to_string(), source })?;
+    pub fn open(directory: &Path, options: Options, now: Timestamp) -> Result<Self, StoreError> {
+        let Options { recheck_after, projects, most_unfinished, reserve_bytes } = options;
+        lock::make_directory(directory)?;
         let path = directory.join("queue.sqlite");
-        let lock = lock::take(directory, &path)?;
-        let connection = schema::open(&path, &projects)?;
-        let given_up_at_start = acquire::take_over(&connection, now)?;
-        let reader = schema::open_reader(&path)?;
+        let reserve = Arc::new(Reserve::new(directory, reserve_bytes));
+        let lock = match lock::take(directory, &path) {
+            // A disk without room for as much as a file of nothing.
+            Err(StoreError::Directory { .. }) if reserve.spend() => lock::take(directory, &path),
+            taken => taken,
+        }?;
+        let begin = || begin(&path, &projects, now);
+        let (connection, begun, moved_aside) = match begin() {
+            Ok((connection, begun)) => (connection, begun, 0),
+            Err(error) if error.is_unreadable() => {
+                rescue::rescue(&path, &mut None, &projects, now)?;
+                let (connection, begun) = begin()?;
+                (connection, begun, 1)
+            }
+            Err(StoreError::Open { .. }) if reserve.spend() => {
+                let (connection, begun) = begin()?;
+                (connection, begun, 0)
+            }
+            Err(error) => return Err(error),
+        };
+        reserve.take();
+        let reader = Arc::new(Mutex::new(connection::open_reader(&path)?));
+        let watch = Arc::new(Watch::new(&path));
+        watch.is_there();
+        let moved_aside = Arc::new(AtomicUsize::new(moved_aside));
+        let moment = Arc::new(AtomicI64::new(now.as_millis()));
+        let tools = Tools {
+            path,
+            projects: Arc::clone(&projects),
+            reserve: Arc::clone(&reserve),
+            watch: Arc::clone(&watch),
+            reader: Arc::clone(&reader),
+            moved_aside: Arc::clone(&moved_aside),
+            moment: Arc::clone(&moment),
+            _lock: lock,
+        };
         Ok(Self(Arc::new(Shared {
-            writer: Writer::start(connection),
-            reader: Mutex::new(reader),
+            writer: Writer::start(connection, tools),
+            reader,
             projects,
             recheck_after,
+            most_unfinished,
             turns: Turns::default(),
             acquired: AtomicU64::new(0),
-            given_up_at_start,
+            given_up_at_start: begun.given_up,
+            set_back: begun.moment.since(now),
+            moment,
+            told: AtomicI64::new(0),
+            reserve,
+            watch,
+            moved_aside,
             woken: Notify::new(),
-            _lock: lock,
         })))
     }
 
@@ -161,9 +254,24 @@ impl Store {
         self.0.woken.notified()
     }
 
-    /// Whether the disk took the last write.
+    /// Whether the disk took the last write, and the files are still there.
     pub fn is_healthy(&self) -> bool {
-        self.0.writer.is_healthy()
+        self.0.writer.is_healthy() && self.0.watch.is_there()
+    }
+
+    /// Whether the disk is full, so that nothing new is taken in.
+    pub fn is_full(&self) -> bool {
+        self.0.reserve.is_spent()
+    }
+
+    /// Files that were moved aside since the start, at the start included, because they were gone or couldn't be read.
+    pub fn moved_aside(&self) -> usize {
+        self.0.moved_aside.load(Ordering::Relaxed)
+    }
+
+    /// How far the clock was set back since the queue was last in use; zero where it was not.
+    pub fn set_back(&self) -> Duration {
+        self.0.set_back
     }
 
     /// Images that were given up at the start, because the process died a second time over them.

@@ -69,7 +69,7 @@ impl Store {
     /// The queue can't be read.
     pub async fn view(&self, name: &str, now: Timestamp) -> Result<Option<ImageView>, StoreError> {
         let Some(id) = parse_unit_name(name) else { return Ok(None) };
-        self.read(move |connection, shared| follow(connection, shared, Row::get(connection, id)?, now)).await
+        self.read(move |connection, shared| follow(connection, shared, Row::get(connection, id, now)?, now)).await
     }
 
     /// Everything about one image, by its reference.
@@ -86,7 +86,7 @@ impl Store {
             TagOrDigest::Tag(tag) => announcement_key(place, tag),
             TagOrDigest::Digest(digest) => image_key(place, *digest),
         };
-        self.read(move |connection, shared| follow(connection, shared, Row::find(connection, &key)?, now)).await
+        self.read(move |connection, shared| follow(connection, shared, Row::find(connection, &key, now)?, now)).await
     }
 
     /// The tags of `place` that have to be asked for before the index `root` is read.
@@ -97,7 +97,7 @@ impl Store {
         let place = place.clone();
         self.read(move |connection, _| {
             let mut own = Vec::new();
-            if let Some(Row { id, .. }) = Row::find(connection, &image_key(&place, root))? {
+            if let Some(Row { id, .. }) = Row::find(connection, &image_key(&place, root), Timestamp::NEVER)? {
                 let wants = row::wants(connection, id)?;
                 own.extend(wants.into_iter().filter(|want| want.headed.is_none()).filter_map(|want| want.tag));
             }
@@ -281,7 +281,7 @@ fn follow(
     let Some(mut row) = row else { return Ok(None) };
     if let Unit::Announcement(Announcement { place, resolved: Some(resolved), .. }) = &row.unit
         && row.state == DONE
-        && let Some(image) = Row::find(connection, &image_key(place, resolved.root))?
+        && let Some(image) = Row::find(connection, &image_key(place, resolved.root), now)?
     {
         row = image;
     }
@@ -303,7 +303,7 @@ fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Time
         let Some(last) = chosen.last() else { return Ok(ImageList { images, next: None }) };
         before = *last;
         for id in chosen {
-            let Some(mut row) = Row::get(connection, id)?.filter(|row| row.phase.is_some()) else { continue };
+            let Some(mut row) = Row::get(connection, id, now)?.filter(|row| row.phase.is_some()) else { continue };
             row.unit.set_wants(row::wants(connection, row.id)?);
             let summary = row.summary(&shared.projects, now);
             if !filter.takes(&summary) {

@@ -40,15 +40,15 @@ const SELECT: &str = "SELECT id, kind, key, cluster, state, line, due, created, 
 
 impl Row {
     /// By its key.
-    pub(crate) fn find(connection: &Connection, key: &str) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn find(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<Option<Self>> {
         let sql = format!("{SELECT} WHERE key = :key");
-        Self::found(connection.prepare_cached(&sql)?.query_row(named_params! {":key": key}, Self::read))
+        Self::found(connection.prepare_cached(&sql)?.query_row(named_params! {":key": key}, |row| Self::read(row, now)))
     }
 
     /// By its number.
-    pub(crate) fn get(connection: &Connection, id: UnitId) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn get(connection: &Connection, id: UnitId, now: Timestamp) -> rusqlite::Result<Option<Self>> {
         let sql = format!("{SELECT} WHERE id = :id");
-        Self::found(connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, Self::read))
+        Self::found(connection.prepare_cached(&sql)?.query_row(named_params! {":id": id}, |row| Self::read(row, now)))
     }
 
     /// A row of which not even the key can be read is no unit of anybody.
@@ -59,10 +59,11 @@ impl Row {
         }
     }
 
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &rusqlite::Row<'_>, now: Timestamp) -> rusqlite::Result<Self> {
+        let updated = row.get::<_, Sql<Timestamp>>("updated")?.0;
         let mut state = row.get("state")?;
         let mut reason = row.get("reason")?;
-        let unit = match row.get("body") {
+        let unit = match by_the_clock(updated, now, || row.get("body")) {
             Ok(unit) if state != UNREADABLE => unit,
             Ok(_) => body::of_key(row.get("kind")?, &row.get::<_, String>("key")?)?,
             Err(error) => {
@@ -79,7 +80,7 @@ impl Row {
             line: row.get("line")?,
             due: row.get::<_, Sql<_>>("due")?.0,
             created: row.get::<_, Sql<_>>("created")?.0,
-            updated: row.get::<_, Sql<_>>("updated")?.0,
+            updated,
             phase: row.get::<_, Option<i64>>("phase")?.and_then(phase_of),
             reason,
         })
@@ -109,6 +110,12 @@ impl Row {
             reason: self.reason.clone(),
         }
     }
+}
+
+/// Reads a body that was written at `updated`. By a clock that was ahead of `now`, its moments have not come yet, and
+/// waiting for them could take a year: they count as now.
+pub(crate) fn by_the_clock<T>(updated: Timestamp, now: Timestamp, read: impl FnOnce() -> T) -> T {
+    if updated > now { Timestamp::not_after(now, read) } else { read() }
 }
 
 /// Why a unit stands still whose body can't be read.

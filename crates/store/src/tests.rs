@@ -2,8 +2,10 @@
 //! [`sqlite`] puts this one through both and adds what only a file can break.
 
 mod bodies;
+mod clock;
 mod files;
 mod random;
+mod room;
 mod sqlite;
 mod suite;
 
@@ -17,7 +19,7 @@ use harbor_warmer_protocol::{Digest, HandOff, HarborImage, Platforms, Subject, T
 
 use super::body::Sql;
 use super::row::{self, phase_of};
-use super::{AcquireRequest, Leased, Settlement, Store, StoreError, Unit, UnitId};
+use super::{AcquireRequest, Leased, Options, Settlement, Store, StoreError, Unit, UnitId};
 use harbor_warmer_core::announcement::{self, Resolved};
 use harbor_warmer_core::image::{Child, Image, Observation, Want};
 use harbor_warmer_core::project::{HarborKind, Project, Transfer};
@@ -104,6 +106,11 @@ fn projects() -> Arc<Projects> {
 
 fn project() -> Project {
     projects().get(&place("library/app"), START)
+}
+
+/// A queue without a reserve, and without a bound that a test comes near.
+fn options() -> Options {
+    Options { recheck_after: RECHECK_AFTER, projects: projects(), most_unfinished: 1_000_000, reserve_bytes: 0 }
 }
 
 /// What a worker does with what it holds.

@@ -9,10 +9,22 @@ use harbor_warmer_protocol::{Digest, HarborImage, ImageState, Tag};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::body::{Sql, announcement_key, image_key, want_key};
-use crate::hand_off::HandedOff;
 use crate::line::Line;
 use crate::row::{self, DEAD, DONE, READY, Row, UNREADABLE, unit_name};
 use crate::{Shared, StoreError, Unit, UnitId};
+
+/// What a hand-off came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandedOff {
+    /// The id to follow.
+    pub id: String,
+    /// Where the want of this hand-off stands.
+    pub state: ImageState,
+    /// Why, where that is not plain.
+    pub reason: Option<String>,
+    /// Whether the digest is known, so that nobody needs to look the tag up.
+    pub resolved: bool,
+}
 
 /// A dead letter is opened by an announcement at most so often: a workload that creates Pods again and again would
 /// otherwise have Harbor asked for a missing tag again and again.
@@ -26,12 +38,14 @@ pub(crate) struct Units<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) shared: &'a Shared,
     pub(crate) now: Timestamp,
+    /// Whether what comes in is news from outside, which is refused where there is no room for it.
+    pub(crate) takes_in: bool,
 }
 
 impl Units<'_> {
     /// Takes in a want for the image of `root`.
     pub(crate) fn take_image(&self, place: &HarborImage, root: Digest, want: Want) -> Result<HandedOff, StoreError> {
-        match Row::find(self.connection, &image_key(place, root))? {
+        match Row::find(self.connection, &image_key(place, root), self.now)? {
             Some(row) => self.take_image_row(row, want),
             None => self.insert(&Unit::Image(Box::new(Image::new(place.clone(), root, self.now))), &want),
         }
@@ -137,8 +151,22 @@ impl Units<'_> {
             .query_row(named_params! {":cluster": cluster}, |row| row.get(0))
     }
 
+    fn has_room_for(&self, cluster: &str) -> Result<(), StoreError> {
+        if self.shared.reserve.is_spent() {
+            return Err(StoreError::NoRoom);
+        }
+        let most = self.shared.most_unfinished;
+        if self.unfinished(cluster)? >= i64::try_from(most).unwrap_or(i64::MAX) {
+            return Err(StoreError::TooMany { cluster: cluster.to_owned(), most });
+        }
+        Ok(())
+    }
+
     /// A unit that nobody asked for yet.
     pub(crate) fn insert(&self, unit: &Unit, want: &Want) -> Result<HandedOff, StoreError> {
+        if self.takes_in {
+            self.has_room_for(&want.cluster)?;
+        }
         let (kind, key, line) = (unit.kind(), unit.key(), Line::of(unit));
         let harbor = unit.place().harbor.as_str();
         let turn = self.shared.turns.number(self.connection, harbor, line, &want.cluster, &key)?;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use harbor_warmer_core::project::{Project as Terms, Transfer};
@@ -129,6 +130,8 @@ pub struct Queue {
     pub replicate_again_after: Duration,
     /// An image nobody asked for during this time is forgotten.
     pub forget_after: Duration,
+    /// Images and tags of one cluster at most that are not finished.
+    pub most_unfinished: usize,
 }
 
 /// One Harbor.
@@ -218,7 +221,20 @@ pub enum Replication {
     },
 }
 
+/// A log of SQLite grows to 4 MiB before it is written back, and forgetting a batch of units takes as much again.
+const RESERVE_BYTES: u64 = 16 << 20;
+
 impl Config {
+    /// What the queue of these projects has to know.
+    pub fn store_options(&self, projects: Arc<Projects>) -> harbor_warmer_store::Options {
+        harbor_warmer_store::Options {
+            recheck_after: self.queue.recheck_after,
+            projects,
+            most_unfinished: self.queue.most_unfinished,
+            reserve_bytes: RESERVE_BYTES,
+        }
+    }
+
     /// The projects that may be warmed, all of them open.
     pub fn projects(&self) -> Projects {
         let terms = self.harbors.iter().flat_map(|(harbor_name, harbor)| {

@@ -88,6 +88,11 @@ impl Harbors {
         Ok((harbor, project))
     }
 
+    /// What bounds the requests for content at a Harbor, by its name.
+    pub(crate) fn limiter(&self, harbor: &HarborName) -> Option<&Limiter> {
+        self.harbors.get(harbor).map(|harbor| &harbor.limiter)
+    }
+
     /// The client of a Harbor by its name.
     pub fn client(&self, harbor: &HarborName) -> Option<&Client> {
         self.harbors.get(harbor).map(|harbor| &harbor.client)

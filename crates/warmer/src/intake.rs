@@ -69,7 +69,14 @@ impl Intake {
             return Ok(IntakeResult::Refused(why));
         }
         let written = self.store.hand_off(hand_off, cluster, known_root, now);
-        let handed_off = tokio::time::timeout(WRITTEN_WITHIN, written).await.map_err(|_| IntakeError::TooSlow)??;
+        let handed_off = match tokio::time::timeout(WRITTEN_WITHIN, written).await.map_err(|_| IntakeError::TooSlow)? {
+            Err(error @ StoreError::TooMany { .. }) => {
+                tracing::warn!(cluster, "a hand-off is refused: {error}");
+                self.metrics.handed_off(cluster, ImageState::Refused);
+                return Ok(IntakeResult::Refused(error.to_string()));
+            }
+            handed_off => handed_off?,
+        };
         self.metrics.handed_off(cluster, handed_off.state);
         Ok(IntakeResult::Taken(handed_off))
     }

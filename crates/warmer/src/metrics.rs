@@ -46,6 +46,16 @@ pub struct Metrics {
     robot_expires: Family<RobotLabels, Gauge>,
     step_seconds: Family<StepLabels, Histogram>,
     disk_free_bytes: Gauge,
+    queue_unfinished: Family<ClusterLabels, Gauge>,
+    queue_unreadable_units: Gauge,
+    queue_files_moved_aside: Gauge,
+    queue_disk_full: Gauge,
+    clock_ahead_seconds: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClusterLabels {
+    cluster: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -207,6 +217,11 @@ impl Metrics {
             robot_expires: Family::default(),
             step_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             disk_free_bytes: Gauge::default(),
+            queue_unfinished: Family::default(),
+            queue_unreadable_units: Gauge::default(),
+            queue_files_moved_aside: Gauge::default(),
+            queue_disk_full: Gauge::default(),
+            clock_ahead_seconds: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("hand_offs", "Hand-offs answered, by cluster and receipt state", metrics.hand_offs.clone());
@@ -284,6 +299,31 @@ impl Metrics {
             "queue_disk_free_bytes",
             "Bytes that are free where the queue is",
             metrics.disk_free_bytes.clone(),
+        );
+        registry.register(
+            "queue_unfinished",
+            "Images and tags that are not finished, by the cluster that asked for them first",
+            metrics.queue_unfinished.clone(),
+        );
+        registry.register(
+            "queue_unreadable_units",
+            "Images and tags whose row in the queue can't be read",
+            metrics.queue_unreadable_units.clone(),
+        );
+        registry.register(
+            "queue_files_moved_aside",
+            "Queue files that were gone or couldn't be read since the start, and that another one was begun for",
+            metrics.queue_files_moved_aside.clone(),
+        );
+        registry.register(
+            "queue_disk_full",
+            "1 while the queue's disk is full, so that nothing new is taken in",
+            metrics.queue_disk_full.clone(),
+        );
+        registry.register(
+            "clock_ahead_seconds",
+            "How far the system's clock was set since the start; negative where it was set back",
+            metrics.clock_ahead_seconds.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -450,6 +490,28 @@ impl Metrics {
                 drop(self.replications.get_or_create(&labels));
             }
         }
+    }
+
+    /// So many images and tags of a cluster are not finished.
+    pub fn unfinished(&self, cluster: &str, units: usize) {
+        let labels = ClusterLabels { cluster: cluster.to_owned() };
+        self.queue_unfinished.get_or_create(&labels).set(i64::try_from(units).unwrap_or(i64::MAX));
+    }
+
+    /// So many rows of the queue can't be read.
+    pub fn unreadable_units(&self, units: usize) {
+        self.queue_unreadable_units.set(i64::try_from(units).unwrap_or(i64::MAX));
+    }
+
+    /// What became of the queue's files.
+    pub fn queue_files(&self, moved_aside: usize, is_full: bool) {
+        self.queue_files_moved_aside.set(i64::try_from(moved_aside).unwrap_or(i64::MAX));
+        self.queue_disk_full.set(i64::from(is_full));
+    }
+
+    /// The system's clock was set so far ahead since the start.
+    pub fn clock_ahead(&self, seconds: f64) {
+        self.clock_ahead_seconds.set(seconds);
     }
 
     /// An image took so long for a step.

@@ -91,7 +91,7 @@ impl Service {
         let replicators = Replicators::new(&config, &harbors).map_err(|(harbor, error)| {
             anyhow::Error::new(error).context(format!("failed to set up Harbor {harbor}"))
         })?;
-        let store = Store::open(&config.data_dir, config.queue.recheck_after, Arc::clone(&projects), clock::now())?;
+        let store = Store::open(&config.data_dir, config.store_options(Arc::clone(&projects)), clock::now())?;
         for _ in 0..store.given_up_at_start() {
             metrics.settled(SettledAs::Dead);
             metrics.given_up(&DeadReason::Crashed);

@@ -182,7 +182,7 @@ impl Behind {
         let metrics = Arc::new(Metrics::new());
         let harbors = Arc::new(Harbors::new(&config, &metrics).unwrap());
         let store =
-            Store::open(&config.data_dir, config.queue.recheck_after, Arc::new(config.projects()), crate::clock::now())
+            Store::open(&config.data_dir, config.store_options(Arc::new(config.projects())), crate::clock::now())
                 .unwrap();
         let backlogs = Arc::new(Backlogs::new(&config));
         let front =

@@ -130,9 +130,11 @@ impl Workshop {
     async fn acquire(&self, limit: usize) -> Result<Vec<Leased>, StoreError> {
         let mut leased = Vec::new();
         for harbor in self.store.harbors().await? {
-            let limit = limit - leased.len();
-            let request = AcquireRequest { harbor, limit, begin: limit, lease: self.queue.lease };
-            leased.extend(self.store.acquire(request, clock::now()).await?);
+            let (limit, now) = (limit - leased.len(), clock::now());
+            let limiter = self.harbors.limiter(&harbor);
+            let begin = limiter.map_or(limit, |limiter| self.backlogs.room(&harbor, limiter, now));
+            let request = AcquireRequest { harbor, limit, begin, lease: self.queue.lease };
+            leased.extend(self.store.acquire(request, now).await?);
         }
         Ok(leased)
     }
@@ -141,7 +143,9 @@ impl Workshop {
         let next = async {
             let mut next: Option<Timestamp> = None;
             for harbor in self.store.harbors().await? {
-                next = next.into_iter().chain(self.store.next_due(&harbor, true).await?).min();
+                let limiter = self.harbors.limiter(&harbor);
+                let begins = limiter.is_none_or(|limiter| self.backlogs.room(&harbor, limiter, clock::now()) > 0);
+                next = next.into_iter().chain(self.store.next_due(&harbor, begins).await?).min();
             }
             Ok::<_, StoreError>(next)
         };

@@ -123,5 +123,8 @@ fn from_1_to_2(connection: &Connection, projects: &Projects) -> rusqlite::Result
     }
     drop(rows);
     drop((old, insert));
-    connection.execute_batch(&format!("DROP TABLE unit; ALTER TABLE unit_2 RENAME TO unit; {INDEXES}"))
+    connection.execute_batch(&format!(
+        "DROP TABLE unit; ALTER TABLE unit_2 RENAME TO unit; {INDEXES}
+         UPDATE moment SET at = (SELECT coalesce(max(updated), 0) FROM unit);"
+    ))
 }

@@ -1,14 +1,6 @@
-//! The tables, and how to open them.
+//! The tables.
 
-use std::path::Path;
-use std::time::Duration;
-
-use rusqlite::{Connection, OpenFlags};
-
-use super::migration;
-use crate::StoreError;
-
-/// Stands in `PRAGMA user_version`. A change of the tables gets the next number and a step in [`migration`].
+/// Stands in `PRAGMA user_version`. A change of the tables gets the next number and a step in [`super::migration`].
 pub(crate) const VERSION: i64 = 2;
 
 /// Stands in `PRAGMA application_id` since version 2: `hwqu`.
@@ -99,31 +91,3 @@ END;
 CREATE TABLE moment(id INTEGER PRIMARY KEY CHECK(id = 0), at INTEGER NOT NULL) STRICT;
 INSERT INTO moment VALUES(0, 0);
 ";
-
-/// Opens the writing connection.
-pub(crate) fn open(path: &Path, projects: &harbor_warmer_core::projects::Projects) -> Result<Connection, StoreError> {
-    let at = |source| StoreError::Open { path: path.display().to_string(), source };
-    let connection = Connection::open(path).map_err(at)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(at)?;
-    migration::look_at(&connection, path)?;
-    // FULL: what was acknowledged survives a power cut, too. Group commit makes that cheap.
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(at)?;
-    migration::migrate(&connection, path, projects)?;
-    connection.execute_batch("PRAGMA foreign_keys = ON;").map_err(at)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-/// Writes what stands in the file anyway: a write for its own sake.
-pub(crate) fn rewrite_version(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "user_version", VERSION)
-}
-
-/// Opens a connection that only reads.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let at = |source| StoreError::Open { path: path.display().to_string(), source };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(at)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(at)?;
-    Ok(connection)
-}

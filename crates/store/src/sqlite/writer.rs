@@ -1,14 +1,20 @@
 //! The thread that writes: group commit.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timestamp::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::schema;
+use super::lock::Lock;
+use super::reserve::Reserve;
+use super::watch::Watch;
+use super::{connection, rescue};
 use crate::StoreError;
 
 /// A change. It tells its caller itself where it fails alone.
@@ -56,9 +62,25 @@ impl Drop for UnderWay {
     }
 }
 
+/// What the writing thread works with.
+pub(crate) struct Tools {
+    pub(crate) path: PathBuf,
+    pub(crate) projects: Arc<Projects>,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) watch: Arc<Watch>,
+    /// Opened anew where the file is.
+    pub(crate) reader: Arc<Mutex<Connection>>,
+    /// Files that were moved aside.
+    pub(crate) moved_aside: Arc<AtomicUsize>,
+    /// The moment of the last change that had one, for the names of such files.
+    pub(crate) moment: Arc<AtomicI64>,
+    /// Let go of at the very end.
+    pub(crate) _lock: Lock,
+}
+
 impl Writer {
     /// Starts the thread; it ends when the last handle is dropped and everything queued is written.
-    pub(crate) fn start(connection: Connection) -> Self {
+    pub(crate) fn start(connection: Connection, tools: Tools) -> Self {
         let (changes, receiver) = mpsc::channel(QUEUED);
         let healthy = Arc::new(AtomicBool::new(true));
         let ended = CancellationToken::new();
@@ -66,7 +88,8 @@ impl Writer {
         std::thread::Builder::new()
             .name("queue-writer".to_owned())
             .spawn(move || {
-                write_all(connection, receiver, &told);
+                write_all(connection, receiver, &told, &tools);
+                drop(tools);
                 drop(ending);
             })
             .expect("the system starts a thread at the start of the program");
@@ -126,13 +149,14 @@ fn breaks_commit(connection: &Connection, error: &rusqlite::Error) -> bool {
                     | ErrorCode::ReadOnly
                     | ErrorCode::CannotOpen
                     | ErrorCode::NotADatabase
+                    | ErrorCode::DatabaseCorrupt
                     | ErrorCode::DatabaseBusy
                     | ErrorCode::OutOfMemory
             )
         )
 }
 
-fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, healthy: &AtomicBool) {
+fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, healthy: &AtomicBool, tools: &Tools) {
     while let Some(first) = changes.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH {
@@ -142,16 +166,23 @@ fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, health
             }
         }
         let alone = batch.len() == 1;
-        match commit(&connection, batch, healthy) {
+        if tools.reserve.is_spent() {
+            tools.reserve.take();
+        }
+        match commit(&connection, batch, healthy, tools) {
             Ok(answers) => answers.into_iter().for_each(|answer| answer()),
-            Err(error) => {
+            Err(Broken::Sql(error)) => {
                 // Dropping the answers told the callers.
                 tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be written");
-                if alone {
+                let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+                if is_full && tools.reserve.spend() {
+                    tracing::error!("the disk is full: its reserve is given up, and what is new is refused");
+                } else if alone {
                     // A full or broken disk: don't spin.
                     std::thread::sleep(Duration::from_millis(50));
                 }
             }
+            Err(Broken::File) => connection = begin_anew(connection, tools),
         }
     }
     // Leaves one file that can be copied, and no log that the next start would have to replay.
@@ -160,21 +191,73 @@ fn write_all(connection: Connection, mut changes: mpsc::Receiver<Change>, health
     }
 }
 
-fn commit(connection: &Connection, batch: Vec<Change>, healthy: &AtomicBool) -> rusqlite::Result<Vec<Committed>> {
+/// Why nothing of a commit stands.
+enum Broken {
+    Sql(rusqlite::Error),
+    /// The file is gone, or can't be read.
+    File,
+}
+
+/// The file is gone or can't be read: goes on with what can be had of it. Nothing is acknowledged until then.
+fn begin_anew(connection: Connection, tools: &Tools) -> Connection {
+    let mut reader = tools.reader.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = Some(connection);
+    loop {
+        // The old file's lock must not be left behind by the reader.
+        *reader = nowhere();
+        let now = Timestamp::from_millis(tools.moment.load(Ordering::Relaxed));
+        let begun = rescue::rescue(&tools.path, &mut open, &tools.projects, now)
+            .and_then(|connection| Ok((connection, connection::open_reader(&tools.path)?)));
+        match begun {
+            Ok((connection, new)) => {
+                *reader = new;
+                tools.watch.forget();
+                tools.moved_aside.fetch_add(1, Ordering::Relaxed);
+                return connection;
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the queue can't be begun anew; trying again"
+                );
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+/// A connection to nothing, while there is no file.
+fn nowhere() -> Connection {
+    Connection::open_in_memory().expect("SQLite opens a database in memory")
+}
+
+fn commit(
+    connection: &Connection,
+    batch: Vec<Change>,
+    healthy: &AtomicBool,
+    tools: &Tools,
+) -> Result<Vec<Committed>, Broken> {
+    if !tools.watch.is_there() {
+        healthy.store(false, Ordering::Relaxed);
+        return Err(Broken::File);
+    }
     let written = write_batch(connection, batch, healthy.load(Ordering::Relaxed));
-    healthy.store(written.is_ok(), Ordering::Relaxed);
+    let is_unreadable = written.as_ref().is_err_and(rescue::is_unreadable);
     if written.is_err() && !connection.is_autocommit() {
         // A full disk has rolled back by itself.
-        connection.execute_batch("ROLLBACK")?;
+        let _rolled_back = connection.execute_batch("ROLLBACK");
     }
-    written
+    // What is in a file that was deleted meanwhile is on no disk.
+    let is_lost = is_unreadable || !tools.watch.is_there();
+    healthy.store(written.is_ok() && !is_lost, Ordering::Relaxed);
+    if is_lost { Err(Broken::File) } else { written.map_err(Broken::Sql) }
 }
 
 fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> rusqlite::Result<Vec<Committed>> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     if !healthy {
         // Looking for work in an empty queue writes nothing, so it would not tell whether the disk takes writes again.
-        schema::rewrite_version(connection)?;
+        connection::rewrite_version(connection)?;
     }
     let mut answers = Vec::with_capacity(batch.len());
     for change in batch {

@@ -73,7 +73,7 @@ fn a_file_of_another_program_is_refused_and_left_alone(#[case] content: &str) {
     let directory = tempfile::tempdir().unwrap();
     Connection::open(file(&directory)).unwrap().execute_batch(content).unwrap();
     let before = std::fs::read(file(&directory)).unwrap();
-    let Err(error) = Store::open(directory.path(), RECHECK_AFTER, projects(), START) else { panic!("it is opened") };
+    let Err(error) = Store::open(directory.path(), options(), START) else { panic!("it is opened") };
     assert!(error.to_string().ends_with("is another program's; set another dataDir"), "{error}");
     assert_eq!(std::fs::read(file(&directory)).unwrap(), before);
 }

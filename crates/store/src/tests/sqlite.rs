@@ -14,7 +14,7 @@ use crate::line::{FIRST, FIRST_CLUSTER, NEXT_CLUSTER};
 use crate::read::{NAMED, OLDEST_ASLEEP, OLDEST_REPLICATION, OLDEST_STANDING, SHOWN};
 
 pub(super) fn open(directory: &Path) -> Store {
-    Store::open(directory, RECHECK_AFTER, projects(), START).unwrap_or_else(|error| panic!("{error}: {error:?}"))
+    Store::open(directory, options(), START).unwrap_or_else(|error| panic!("{error}: {error:?}"))
 }
 
 pub(super) fn fresh() -> (Store, TempDir) {
@@ -73,9 +73,7 @@ fn commits_in(log: &[u8]) -> usize {
 #[test]
 fn a_queue_that_another_process_has_is_left_alone() {
     let (_store, directory) = fresh();
-    let Err(error) = Store::open(directory.path(), RECHECK_AFTER, projects(), START) else {
-        panic!("it is opened twice")
-    };
+    let Err(error) = Store::open(directory.path(), options(), START) else { panic!("it is opened twice") };
     assert!(error.to_string().contains("is in use by another harbor-warmer"), "{error}");
 }
 
@@ -172,18 +170,9 @@ fn what_a_newer_version_wrote_is_refused_and_left_alone() {
     drop(store);
     let connection = Connection::open(file(&directory)).unwrap();
     connection.execute_batch("PRAGMA user_version = 3").unwrap();
-    let Err(error) = Store::open(directory.path(), RECHECK_AFTER, projects(), START) else { panic!("it is opened") };
+    let Err(error) = Store::open(directory.path(), options(), START) else { panic!("it is opened") };
     let sentence = "has schema version 3, and this is a harbor-warmer that knows 2";
     assert!(error.to_string().contains(sentence), "{error}");
-}
-
-#[test]
-fn a_file_that_is_no_queue_is_named() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(file(&directory), "no database at all, but longer than the header of one, to be sure of it")
-        .unwrap();
-    let Err(error) = Store::open(directory.path(), RECHECK_AFTER, projects(), START) else { panic!("it is opened") };
-    assert_eq!(error.to_string(), format!("failed to open the queue {}", file(&directory).display()));
 }
 
 #[test]
@@ -191,7 +180,7 @@ fn a_data_directory_that_cannot_be_made_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     std::fs::write(&path, "").unwrap();
-    let Err(error) = Store::open(&path.join("data"), RECHECK_AFTER, projects(), START) else { panic!("it is opened") };
+    let Err(error) = Store::open(&path.join("data"), options(), START) else { panic!("it is opened") };
     assert!(matches!(error, StoreError::Directory { .. }), "{error:?}");
 }
 

@@ -35,6 +35,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Pinned images are asked for so often: twice a day their tags are looked up anew.
 const PIN_EVERY: Duration = Duration::from_secs(12 * 3600);
 
+/// What `ntpd` corrects by steps is more than an eighth of a second; anything below a second is nobody's business.
+const CLOCK_SET_MILLIS: u64 = 1_000;
+
 /// The name that pinned images are asked for under.
 const PINNED: &str = "configuration";
 
@@ -43,6 +46,8 @@ impl Upkeep {
     pub(crate) async fn run(self) {
         let clusters = self.config.registry.credentials.iter().map(|credential| credential.cluster.as_str());
         self.metrics.start_at_zero(clusters, self.config.targets.keys());
+        self.look_at_the_clock_of_the_start().await;
+        let mut told_ahead = 0;
         let (mut forgotten, mut pinned): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         loop {
             let now = clock::now();
@@ -58,9 +63,39 @@ impl Upkeep {
             if let Err(error) = self.store.wake(now).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "what rests can't be woken");
             }
+            told_ahead = self.look_at_the_clock(told_ahead);
             self.count(now).await;
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    /// Moments of the days before would be waited for.
+    async fn look_at_the_clock_of_the_start(&self) {
+        let set_back = self.store.set_back();
+        if set_back.is_zero() {
+            return;
+        }
+        tracing::warn!(
+            seconds = set_back.as_secs_f64(),
+            "the clock was set back since the last run: all that waits is due"
+        );
+        if let Err(error) = self.store.forgive_the_clock(clock::now()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "what waits for the clock can't be made due");
+        }
+    }
+
+    /// Says so when the system's clock was set; `told` is what was said last, in milliseconds.
+    fn look_at_the_clock(&self, told: i64) -> i64 {
+        let ahead = clock::ahead();
+        self.metrics.clock_ahead(ahead as f64 / 1e3);
+        if ahead.abs_diff(told) < CLOCK_SET_MILLIS {
+            return told;
+        }
+        tracing::warn!(
+            clock.ahead_seconds = ahead as f64 / 1e3,
+            "the system's clock was set while the service runs; it goes on by its own until it is started again"
+        );
+        ahead
     }
 
     async fn count(&self, now: Timestamp) {
@@ -80,6 +115,14 @@ impl Upkeep {
                     let images = counts.phases.get(&phase).copied().unwrap_or_default();
                     self.metrics.queue_counted(phase, i64::try_from(images).unwrap_or(i64::MAX));
                 }
+                for harbor in self.config.harbors.keys() {
+                    self.backlogs.stand_before(harbor, counts.waiting.get(harbor).copied().unwrap_or_default());
+                }
+                for credential in &self.config.registry.credentials {
+                    let cluster = &credential.cluster;
+                    self.metrics.unfinished(cluster, counts.unfinished.get(cluster).copied().unwrap_or_default());
+                }
+                self.metrics.unreadable_units(counts.unreadable);
                 let due_for = counts.oldest_due.map_or(Duration::ZERO, |due| now.since(due));
                 self.metrics.oldest_due(due_for.as_secs_f64());
                 for target in self.config.targets.keys() {
@@ -97,6 +140,7 @@ impl Upkeep {
         for (harbor, images) in self.backlogs.waiting(now) {
             self.metrics.backlog(harbor, images);
         }
+        self.metrics.queue_files(self.store.moved_aside(), self.store.is_full());
         if let Some(bytes) = free_bytes(&self.config.data_dir) {
             self.metrics.disk_free(bytes);
         }

@@ -5,8 +5,9 @@
 //! images than there are places for, and the front reads nothing for a policy while the line is too long.
 //!
 //! How long the line is, is an estimate: how much place-time the last images took, times those that stand there.
-//! [`Backlog`] and [`Pace`] decide and are pure; [`Backlogs`] lives in memory only. After a restart the workers come by
-//! every image that waits, and the line is known again.
+//! [`Backlog`] and [`Pace`] decide and are pure; [`Backlogs`] lives in memory only. Who waits stands in the queue, which
+//! leases no more images to begin than there is [room](Backlogs::room) for; what is under way is known again when its
+//! worker has come by it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,8 @@ struct Line {
 #[derive(Default)]
 struct Waiting {
     images: HashMap<(HarborImage, Digest), (Position, Timestamp)>,
+    /// Images that stand in the queue's own line.
+    before: usize,
     pace: Pace,
 }
 
@@ -128,6 +131,22 @@ impl Backlogs {
         begins
     }
 
+    /// How many more images may begin now. The others stay in the queue, where they cost nothing.
+    pub(crate) fn room(&self, harbor: &HarborName, limiter: &Limiter, now: Timestamp) -> usize {
+        let Some(line) = self.0.get(harbor) else { return usize::MAX };
+        let backlog = line.standing().backlog(limiter, now, |stand| stand == Position::UnderWay);
+        let free = backlog.places.saturating_sub(backlog.ahead.max(limiter.in_flight()));
+        let one_more = |more: &usize| Backlog { ahead: backlog.ahead + more, ..backlog }.leaves_time(line.deadline());
+        (0..free).take_while(one_more).count()
+    }
+
+    /// So many images stand in the queue's own line.
+    pub(crate) fn stand_before(&self, harbor: &HarborName, images: usize) {
+        if let Some(line) = self.0.get(harbor) {
+            line.standing().before = images;
+        }
+    }
+
     /// A worker lets go of an image that stands so.
     pub(crate) fn stands(&self, place: &HarborImage, root: Digest, stand: Position, now: Timestamp) {
         let Some(line) = self.0.get(&place.harbor) else { return };
@@ -164,7 +183,7 @@ impl Backlogs {
         let waiting = |line: &Line| {
             let mut standing = line.standing();
             standing.forget(now);
-            standing.images.values().filter(|(stand, _)| *stand == Position::Waits).count()
+            standing.waiting()
         };
         self.0.iter().map(|(name, line)| (name, waiting(line))).collect()
     }
@@ -183,8 +202,15 @@ impl Line {
 impl Waiting {
     fn backlog(&mut self, limiter: &Limiter, now: Timestamp, counts: impl Fn(Position) -> bool) -> Backlog {
         self.forget(now);
-        let ahead = self.images.values().filter(|(stand, _)| counts(*stand)).count();
+        let under_way = self.images.values().filter(|(stand, _)| *stand == Position::UnderWay).count();
+        let waiting = if counts(Position::Waits) { self.waiting() } else { 0 };
+        let ahead = under_way + waiting;
         Backlog { ahead, places: limiter.allowed(), takes: self.pace.takes(limiter.busy()) }
+    }
+
+    /// Those that a worker has come by stand in the queue's line again.
+    fn waiting(&self) -> usize {
+        self.images.values().filter(|(stand, _)| *stand == Position::Waits).count().max(self.before)
     }
 
     fn forget(&mut self, now: Timestamp) {

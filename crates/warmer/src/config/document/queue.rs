@@ -26,6 +26,7 @@ static QUEUE_SETTINGS: Group = Group {
         &MISSING_TAG_FOR,
         &REPLICATE_AGAIN_AFTER,
         &FORGET_AFTER,
+        &MOST_UNFINISHED,
     ],
     together: "",
 };
@@ -89,6 +90,15 @@ static FORGET_AFTER: Setting<Span> = Setting {
     kind: Span { default: days(30), bounds: HOUR..=days(3_650) },
 };
 
+static MOST_UNFINISHED: Setting<Count> = Setting {
+    key: "maxUnfinishedPerCluster",
+    absent: Absent::Default,
+    meaning: "Images and tags of one cluster that are handed over and not finished, at most. What is new beyond is \
+              refused, and the receipt says so: what a cluster asks for in vain fills the disk of all.",
+    example: "20000",
+    kind: Count { default: 100_000, bounds: 100..=10_000_000 },
+};
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 const fn days(days: u64) -> Duration {
@@ -105,6 +115,7 @@ pub(super) fn read_queue(top: &mut Section<'_>, reading: &mut Reading<'_>) -> Op
         missing_tag_for: section.duration(&MISSING_TAG_FOR, reading),
         replicate_again_after: section.duration(&REPLICATE_AGAIN_AFTER, reading),
         forget_after: section.duration(&FORGET_AFTER, reading),
+        most_unfinished: section.count(&MOST_UNFINISHED, reading),
     };
     if queue.forget_after < queue.give_up_after {
         let message = "must not be shorter than giveUpAfter: an image would be forgotten while it is worked on";
