@@ -12,7 +12,7 @@ use super::arguments::ServiceArguments;
 use harbor_warmer::admin::ErrorBody;
 use harbor_warmer_core::view::plan::{PlanRequest, PlanResponse};
 use harbor_warmer_core::view::{ImageList, ImageView, Phase, WarmRequest, WarmResponse};
-use harbor_warmer_harbor::install_crypto_provider;
+use harbor_warmer_harbor::{cause_of, install_crypto_provider};
 
 /// A service on the same machine or behind a port-forward answers at once, or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -240,11 +240,7 @@ impl AdminClient {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> AdminError {
-        let mut innermost: &dyn std::error::Error = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        let cause = if error.is_timeout() { "it took too long".to_owned() } else { innermost.to_string() };
+        let cause = if error.is_timeout() { "it took too long".to_owned() } else { cause_of(error) };
         AdminError::Unreachable { address: self.address.clone(), cause }
     }
 }

@@ -14,6 +14,7 @@ use harbor_warmer_protocol::Digest;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
+use super::tls;
 use harbor_warmer_core::project::HarborKind;
 
 /// Why a request to a Harbor did not bring what was asked for. Reads well as a sentence in a receipt or a status, and
@@ -277,11 +278,7 @@ impl HarborError {
     /// From a failed connection or a broken transfer; timeouts of the client's own are told by [`Self::Timeout`].
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        let mut innermost: &dyn std::error::Error = &error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        Self::Unreachable { cause: innermost.to_string(), source: error }
+        Self::Unreachable { cause: tls::cause_of(&error), source: error }
     }
 }
 

@@ -26,6 +26,7 @@ pub mod retention;
 mod robot;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
 mod transport;
 
@@ -46,6 +47,7 @@ pub use replication::{
     ReplicationClient, ReplicationRight, ReplicationStatus, ReplicationTask, Unnameable,
 };
 pub use robot::RobotExpiry;
+pub use tls::cause_of;
 pub use transport::install_crypto_provider;
 
 use transport::Transport;

@@ -106,7 +106,7 @@ impl Drop for Server {
     }
 }
 
-fn options(url: &str) -> Options {
+pub(crate) fn options(url: &str) -> Options {
     Options {
         kind: HarborKind::Harbor,
         url: url.parse().unwrap(),

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::Url;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::credentials::{Credentials, Reading};
 use super::errors::{ERROR_BODY_MAX_BYTES, Operation, classify};
 use super::tokens::{Challenge, Token, Tokens};
-use super::{ClientError, HarborError, Invalid, Options, Refusal};
+use super::{ClientError, HarborError, Invalid, Options, Refusal, tls};
 use harbor_warmer_core::project::HarborKind;
 
 /// A connection that isn't there after this won't come.
@@ -429,33 +431,32 @@ fn failed(error: reqwest::Error, waited_for: &'static str, limit: Duration) -> H
 /// HTTP/1.1 alone: several streams are faster than one that is multiplexed, and closing one is closing a connection,
 /// which every proxy on the way understands. Proxies come from the environment.
 fn http_client(options: &Options) -> Result<reqwest::Client, ClientError> {
-    let mut authorities = Vec::new();
+    let mut named = None;
     if let Some(path) = &options.ca_file {
         let pem = std::fs::read(path).map_err(|source| ClientError::CaFileUnreadable { path: path.clone(), source })?;
-        authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if authorities.is_empty() {
-            return Err(ClientError::CaFileInvalid { path: path.clone() });
-        }
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap_or_default();
+        let tls = (!certificates.is_empty()).then(|| tls::trusting(certificates)).and_then(Result::ok);
+        named = Some(tls.ok_or_else(|| ClientError::CaFileInvalid { path: path.clone() })?);
     }
     let builder = || {
-        reqwest::Client::builder()
+        let builder = match &named {
+            Some(tls) if !options.insecure_skip_verify => {
+                reqwest::Client::builder().tls_backend_preconfigured(tls.clone())
+            }
+            _ => reqwest::Client::builder(),
+        };
+        builder
             .user_agent(concat!("harbor-warmer/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .tls_danger_accept_invalid_certs(options.insecure_skip_verify)
     };
-    let built = builder().tls_certs_merge(authorities).build();
+    let built = builder().build();
     let built = match built {
         // A container without certificate authorities: over plain HTTP there is nothing to verify.
         Err(_) if options.url.scheme() == "http" => builder().tls_certs_only([]).build(),
         built => built,
     };
-    built.map_err(|source| {
-        let mut innermost: &dyn std::error::Error = &source;
-        while let Some(cause) = innermost.source() {
-            innermost = cause;
-        }
-        ClientError::Http { cause: innermost.to_string(), source }
-    })
+    built.map_err(|source| ClientError::Http { cause: tls::cause_of(&source), source })
 }
