@@ -94,7 +94,7 @@ fn settings_without_the_needed_keys_are_refused(#[case] settings: Value, #[case]
     ]}),
     "lookupRegistry: it is one Harbor's address, but the rules name several; remove it, and the warmer answers"
 )]
-#[case::warnings(json!({"warnings": "yes"}), "warnings: must be true or false, not a text")]
+#[case::warnings(json!({"warnings": "yes"}), "warnings: must be true or false, not a text; write true")]
 #[case::custom_resources(json!({"customResources": [{"group": "a.io"}]}), "customResources[0].kind: missing; write the kind, for example Rollout")]
 #[case::rule_without_a_harbor(
     json!({"rules": [{"prefix": "docker.io", "project": "p"}]}),

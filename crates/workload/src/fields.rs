@@ -92,7 +92,12 @@ impl<'a> Fields<'a> {
         let value = self.get(key)?;
         let boolean = value.as_bool();
         if boolean.is_none() {
-            let message = format!("must be true or false, not {}", type_name(value));
+            let meant = match value.as_str().map(str::to_ascii_lowercase).as_deref() {
+                Some("true" | "yes" | "y" | "on") => "; write true",
+                Some("false" | "no" | "n" | "off") => "; write false",
+                _ => "",
+            };
+            let message = format!("must be true or false, not {}{meant}", type_name(value));
             mistakes.push(Mistake::new(self.path(key), message));
         }
         boolean

@@ -76,6 +76,14 @@ impl CustomKinds {
         Self { presets, ..self }
     }
 
+    /// With the kinds of another list too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.kinds.extend(other.kinds);
+        self.presets.extend(other.presets);
+        self
+    }
+
     /// Where a kind has its images. Nowhere where it is not known to run Pods.
     pub(crate) fn places<'k>(&'k self, group: &str, kind: &str) -> Places<'k> {
         let mut places = Places::default();

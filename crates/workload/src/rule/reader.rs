@@ -13,7 +13,11 @@ impl Rule {
     pub(super) fn read(value: &Value, path: &str, mistakes: &mut Vec<Mistake>) -> Option<Self> {
         let mut fields = Fields::of(value, path, mistakes)?;
         let matcher = Matcher::read(&mut fields, path, mistakes);
-        let skip = fields.boolean("skip", mistakes).unwrap_or(false);
+        let skip = match fields.boolean("skip", mistakes) {
+            Some(skip) => Some(skip),
+            // What the rule is to do isn't known then, so nothing else is missing.
+            None => fields.get("skip").is_none().then_some(false),
+        };
         let action = Action::read(&mut fields, skip, matcher.as_ref(), mistakes);
         fields.finish(mistakes);
         Some(Self { matcher: matcher?, action: action? })
@@ -89,7 +93,7 @@ impl Matcher {
 impl Action {
     fn read(
         fields: &mut Fields<'_>,
-        skip: bool,
+        skip: Option<bool>,
         matcher: Option<&Matcher>,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<Self> {
@@ -112,7 +116,7 @@ impl Action {
         let project = template("project", mistakes);
         let repository = template("repository", mistakes);
         let tag = template("tag", mistakes);
-        if skip {
+        if skip? {
             for key in ["harbor", "project", "repository", "tag", "target"] {
                 if fields.get(key).is_some() {
                     mistakes.push(Mistake::new(fields.path(key), "a rule with `skip: true` warms nothing; remove it"));

@@ -235,9 +235,7 @@ fn what_the_rules_name_is_listed_once() {
         "rules[0].project: must be a text, not a number; put it in quotes",
         "rules[0].harbor: missing; write the name that the Harbor has in the warmer's configuration",
         "rules[0].harbour: unknown key; the keys here are prefix, pattern, ecr, skip, harbor, target, project, repository, tag",
-        "rules[1].skip: must be true or false, not a text",
-        "rules[1].harbor: missing; write the name that the Harbor has in the warmer's configuration",
-        "rules[1].project: missing; write the Harbor project that is the proxy cache for these images",
+        "rules[1].skip: must be true or false, not a text; write true",
     ]
 )]
 fn mistakes_name_the_key_and_say_what_to_write(#[case] value: Value, #[case] expected: &[&str]) {
