@@ -5,7 +5,6 @@
 
 pub mod document;
 pub(crate) mod small_file;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +20,8 @@ use harbor_warmer_harbor::{Credentials, OwnPolicy, Secret};
 use harbor_warmer_protocol::{HarborName, Platforms, ProjectName, TargetName};
 pub use harbor_warmer_settings::{DurationError, duration_text, parse_duration};
 use harbor_warmer_workload::RuleSet;
+
+use crate::yaml::{NotText, text_of};
 
 /// All that `harbor-warmer serve` needs to know.
 #[derive(Clone, Debug)]
@@ -282,7 +283,7 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
-            f.write_str(&self.message)
+            write!(f, "line {}: {}", self.line, self.message)
         } else {
             write!(f, "line {}: {}: {}", self.line, self.path, self.message)
         }
@@ -300,6 +301,14 @@ pub enum ConfigError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The file is in no encoding that YAML has.
+    #[error("the configuration {} is no text", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what to do.
+        source: NotText,
     },
     /// The file says something that can't be.
     #[error("{}", mistakes_text(.path, .mistakes))]
@@ -328,8 +337,8 @@ fn mistakes_text(path: &Path, mistakes: &[Mistake]) -> String {
 /// # Errors
 /// [`ConfigError`], whose text holds every mistake on a line of its own.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text = text_of(bytes).map_err(|source| ConfigError::NotText { path: path.to_owned(), source })?;
     let directory = path.parent().unwrap_or(Path::new(""));
     document::parse(&text, directory).map_err(|mistakes| ConfigError::Mistaken { path: path.to_owned(), mistakes })
 }

@@ -24,5 +24,6 @@ mod service;
 #[cfg(test)]
 mod test_harbor;
 mod worker;
+pub mod yaml;
 
 pub use service::{Service, run};

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use harbor_warmer_settings::{Absent, Group, Setting, Text, Texts, format};
 use harbor_warmer_workload::{Mapping, Reference, RuleSet};
 
-use super::yaml::Document;
 use super::{Config, Mistake};
+use crate::yaml::{Document, SyntaxError};
 use harbors::{HARBORS, read_harbors, written_names};
 use ports::{ADMIN, FRONT, PROBES, REGISTRY, read_admin, read_front, read_probes, read_registry};
 use queue::{QUEUE, read_queue};
@@ -35,7 +35,8 @@ pub static CONFIGURATION: Group = Group {
     name: "configuration",
     heading: "Configuration of the warmer",
     settings: &[&DATA_DIR, &REGISTRY, &ADMIN, &PROBES, &FRONT, &QUEUE, &HARBORS, &TARGETS, &RULES, &PLATFORMS, &PINNED],
-    together: "",
+    // A place for anchors, as in other projects' files.
+    together: r#"{"patternProperties": {"^x-": {}}}"#,
 };
 
 static DATA_DIR: Setting<Text> = Setting {
@@ -60,8 +61,12 @@ static PINNED: Setting<Texts> = Setting {
 /// # Errors
 /// Every mistake, in the order of its lines.
 pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Mistake>> {
-    let document = Document::parse(text).map_err(|mistake| vec![mistake])?;
+    let document = Document::parse(text).map_err(|error| vec![unreadable(&error)])?;
     let mut reading = Reading { directory, mistakes: Vec::new() };
+    for key in &document.repeated {
+        let message = format!("stands here again, after line {}; remove one of the two", key.first_line);
+        reading.mistake(key.path.clone(), message);
+    }
     let config = Section::of(&document.value, "", &CONFIGURATION, &mut reading).and_then(|top| read(top, &mut reading));
     match config {
         Some(config) if reading.mistakes.is_empty() => Ok(config),
@@ -72,6 +77,11 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Mistake>> {
             Err(mistakes)
         }
     }
+}
+
+/// With its place and without its text: the lines around it may hold a secret that somebody wrote there by mistake.
+fn unreadable(error: &SyntaxError) -> Mistake {
+    Mistake { line: error.at.line, column: error.at.column, path: String::new(), message: error.message.clone() }
 }
 
 fn locate(mistake: harbor_warmer_workload::Mistake, document: &Document) -> Mistake {

@@ -6,7 +6,6 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::ports::{CERTIFICATE_FILE, KEY_FILE};
 use super::section::{ReadFile, Reading, Section};
 use crate::config::{TlsFiles, small_file};
 use harbor_warmer_harbor::Secret;
@@ -25,6 +24,22 @@ pub(super) static PASSWORD_ENV: Setting<Text> = Setting {
     meaning: "The name of an environment variable with the password, read once at the start.",
     example: "ROBOT_PASSWORD",
     kind: Text { format: &format::WRITTEN, default: None },
+};
+
+pub(super) static CERTIFICATE_FILE: Setting<File> = Setting {
+    key: "certificateFile",
+    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
+    meaning: "The chain, leaf first, in PEM form. Read again when it changes.",
+    example: "secrets/tls.crt",
+    kind: File,
+};
+
+pub(super) static KEY_FILE: Setting<File> = Setting {
+    key: "keyFile",
+    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
+    meaning: "The private key, in PEM form. Read again when it changes.",
+    example: "secrets/tls.key",
+    kind: File,
 };
 
 /// A secret from `passwordFile` or `passwordEnv`. One in plain text is refused: configurations end in Git, in tickets
@@ -64,7 +79,7 @@ pub(super) fn read_one_secret(
     reading: &mut Reading<'_>,
 ) -> Option<(std::path::PathBuf, Vec<u8>)> {
     let file = section.file(setting, reading)?;
-    match small_file::secret(&file.bytes).map(<[u8]>::to_vec) {
+    match one_secret(&file.bytes).map(<[u8]>::to_vec) {
         Ok(secret) => Some((file.path, secret)),
         Err(fault) => {
             section.mistake(setting, format!("{} {fault}", file.path.display()), reading);
@@ -73,13 +88,41 @@ pub(super) fn read_one_secret(
     }
 }
 
+/// The secret in some bytes. All of it but a final line break is sent, so that a blank which nobody sees would be refused
+/// as a wrong password.
+fn one_secret(bytes: &[u8]) -> Result<&[u8], String> {
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes {
+        return Err("is UTF-16, as `>` in Windows PowerShell writes it; save it as UTF-8".to_owned());
+    }
+    let secret = small_file::secret(bytes).map_err(|fault| fault.to_string())?;
+    let text = std::str::from_utf8(secret).unwrap_or_default();
+    let odd = if text.starts_with('\u{feff}') {
+        "starts with a byte order mark"
+    } else if text.ends_with(char::is_whitespace) {
+        "ends with a blank"
+    } else if text.starts_with(char::is_whitespace) {
+        "starts with a blank"
+    } else {
+        return Ok(secret);
+    };
+    Err(format!("{odd}, which would be sent with the password; write it without"))
+}
+
 fn read_secret_variable(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Secret> {
     let name = section.text(&PASSWORD_ENV, reading)?;
     match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Some(Secret::Environment(name.to_owned())),
-        Ok(_) => {
-            section.mistake(&PASSWORD_ENV, format!("the environment variable `{name}` is empty"), reading);
-            None
+        Ok(value) => {
+            let fault = match value.ends_with(['\r', '\n']) {
+                true => Some("ends with a line break, which would be sent; write it without".to_owned()),
+                false => one_secret(value.as_bytes()).err(),
+            };
+            match fault {
+                Some(fault) => {
+                    section.mistake(&PASSWORD_ENV, format!("the environment variable `{name}` {fault}"), reading);
+                    None
+                }
+                None => Some(Secret::Environment(name.to_owned())),
+            }
         }
         Err(_) => {
             let message = format!("the environment variable `{name}` is not set; this key takes a variable's name");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harbor_warmer_settings::{Absent, Address, Count, File, Group, List, Nested, Setting, Span, Text, format};
 
-use super::files::{PASSWORD_ENV, PASSWORD_FILE, read_one_secret, read_secret, read_tls};
+use super::files::{CERTIFICATE_FILE, KEY_FILE, PASSWORD_ENV, PASSWORD_FILE, read_one_secret, read_secret, read_tls};
 use super::section::{Reading, Section};
 use crate::config::{AdminPort, ClusterCredential, Front, ProbePort, RegistryPort};
 
@@ -44,22 +44,6 @@ static TLS: Setting<Nested> = Setting {
 
 static TLS_SETTINGS: Group =
     Group { name: "tls", heading: "`registry.tls`", settings: &[&CERTIFICATE_FILE, &KEY_FILE], together: "" };
-
-pub(super) static CERTIFICATE_FILE: Setting<File> = Setting {
-    key: "certificateFile",
-    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
-    meaning: "The chain, leaf first, in PEM form. Read again when it changes.",
-    example: "secrets/tls.crt",
-    kind: File,
-};
-
-pub(super) static KEY_FILE: Setting<File> = Setting {
-    key: "keyFile",
-    absent: Absent::Required("write certificateFile and keyFile, or remove tls for plain HTTP"),
-    meaning: "The private key, in PEM form. Read again when it changes.",
-    example: "secrets/tls.key",
-    kind: File,
-};
 
 static CLUSTERS: Setting<List> = Setting {
     key: "credentials",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harbor_warmer_protocol::{Platforms, TargetName};
+use harbor_warmer_protocol::{HarborName, Platforms, TargetName};
 use harbor_warmer_settings::policy::RULE;
 use harbor_warmer_settings::{Absent, List, Setting, Texts, format};
 use harbor_warmer_workload::{NodePlatform, RuleSet};
@@ -45,7 +45,9 @@ pub(super) fn read_rules(
         let path = |key: &str| format!("rules[{index}].{key}");
         let text = |key: &str| rule.get(key).and_then(Value::as_str);
         let harbor = text("harbor");
+        // What can't be a name at all is told by the rules themselves.
         if let Some(harbor) = harbor
+            && harbor.parse::<HarborName>().is_ok()
             && !harbors.iter().any(|known| known == harbor)
         {
             reading.mistake(path("harbor"), unknown_harbor(harbor, harbors));

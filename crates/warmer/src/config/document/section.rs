@@ -278,7 +278,10 @@ impl<'a> Section<'a> {
         }
         let known: BTreeSet<_> = self.group.keys().collect();
         for key in self.object.keys() {
-            if known.contains(key.as_str()) || self.hidden.contains(key.as_str()) {
+            let is_known = known.contains(key.as_str()) || self.hidden.contains(key.as_str());
+            // At the top is a place for anchors (`x-defaults: &defaults {…}`) that other maps take in by their aliases.
+            let is_own = self.fields.path("").is_empty() && key.starts_with("x-");
+            if is_known || is_own {
                 continue;
             }
             let message = match nearest(key, &known) {

@@ -24,7 +24,11 @@ fn directory() -> TempDir {
     write("password", b"swordfish\n");
     write("empty", b"\n");
     write("two-lines", b"swordfish\nherring\n");
-    write("binary", &[0xff, 0xfe, 0x00]);
+    write("binary", &[0x80, 0x00]);
+    write("utf-16", &[0xff, 0xfe, b's', 0x00]);
+    write("marked", b"\xef\xbb\xbfswordfish\n");
+    write("blank-after", b"swordfish \n");
+    write("blank-before", b" swordfish");
     let auth = r#"{"auths": {"harbor.example.com": {"auth": "cm9ib3QkYStiOnN3b3JkZmlzaA=="}}}"#;
     write("docker.json", auth.as_bytes());
     directory
@@ -324,6 +328,38 @@ fn top(lines: &str) -> String {
     "harbors.main.credentials.passwordFile",
     "is not text"
 )]
+#[case::password_file_is_utf_16(
+    credentials("credentials: {username: a, passwordFile: utf-16}"),
+    4,
+    "harbors.main.credentials.passwordFile",
+    "is UTF-16"
+)]
+#[case::password_file_has_a_byte_order_mark(
+    credentials("credentials: {username: a, passwordFile: marked}"),
+    4,
+    "harbors.main.credentials.passwordFile",
+    "starts with a byte order mark, which would be sent with the password; write it without"
+)]
+#[case::password_file_ends_with_a_blank(
+    credentials("credentials: {username: a, passwordFile: blank-after}"),
+    4,
+    "harbors.main.credentials.passwordFile",
+    "ends with a blank, which would be sent with the password; write it without"
+)]
+#[case::password_file_starts_with_a_blank(
+    credentials("credentials: {username: a, passwordFile: blank-before}"),
+    4,
+    "harbors.main.credentials.passwordFile",
+    "starts with a blank, which would be sent"
+)]
+#[case::key_twice(top("admin: {}\nadmin: {}"), 2, "admin", "stands here again, after line 1; remove one of the two")]
+#[case::key_of_its_own_below_the_top(top("admin: {x-a: 1}"), 1, "admin.x-a", "unknown key")]
+#[case::boolean_of_yaml_1_1(
+    harbor("url: http://127.0.0.1\nallowHttp: yes"),
+    6,
+    "harbors.main.allowHttp",
+    "; write true"
+)]
 #[case::variable_is_not_set(
     credentials("credentials: {username: a, passwordEnv: NO_SUCH_VARIABLE}"),
     4,
@@ -502,6 +538,44 @@ rules:
         (13, "rules[0].harbor"),
     ];
     assert_eq!(told, expected.map(|(line, path)| (line, path.to_owned())));
+}
+
+#[rstest]
+#[case::skip_that_is_none("- {prefix: quay.io, skip: yes}", &["rules[0].skip: must be true or false, not a text; write true"])]
+#[case::harbor_in_capitals("- {prefix: quay.io, harbor: Main, project: hub}", &["rules[0].harbor: "])]
+#[case::dead("- {prefix: quay.io, harbor: main, project: hub}\n- {prefix: quay.io/a, harbor: main, project: hub}", &["rules[1]: no image gets to it"])]
+fn a_mistake_in_a_rule_is_told_once(#[case] rules: &str, #[case] expected: &[&str]) {
+    let told: Vec<_> = mistakes(&format!("{HARBORS}rules:\n{rules}\n"))
+        .iter()
+        .map(|mistake| format!("{}: {}", mistake.path, mistake.message))
+        .collect();
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+#[test]
+fn anchors_have_a_place_of_their_own_at_the_top() {
+    let config = parsed(
+        "x-project: &project {transfer: drain}\nharbors:\n  main: {url: 'https://harbor.example.com', credentials: anonymous, projects: {hub: *project, quay: {<<: *project}}}\n",
+    );
+    let harbor = &config.harbors[&"main".parse().unwrap()];
+    assert!(harbor.projects.values().all(|project| project.transfer == Transfer::Drain), "{harbor:?}");
+}
+
+#[rstest]
+#[case::latin(b"dataDir: data\n# caf\xe9\n", "line 2 holds the byte 0xE9, which is not UTF-8; save the file as UTF-8")]
+#[case::utf_16(b"\xff\xfed\0", "it is UTF-16")]
+fn a_file_that_is_no_text_is_told_with_its_line(#[case] bytes: &[u8], #[case] expected: &str) {
+    let directory = directory();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, bytes).unwrap();
+
+    let error = crate::config::load(&path).unwrap_err();
+
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(source.starts_with(expected), "{source}");
 }
 
 #[test]

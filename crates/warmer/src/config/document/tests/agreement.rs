@@ -47,7 +47,7 @@ fn policy_and_warmer_refuse_the_same_in_the_same_words(
 
 fn any_rule() -> impl Strategy<Value = Value> {
     let matcher = prop_oneof![
-        "(docker.io|ghcr.io|GHCR.io|a)(/[a-z]{1,3}){0,2}/?".prop_map(|text| json!({"prefix": text})),
+        "(docker[.]io|ghcr[.]io|GHCR[.]io|a)(/[a-z]{1,3}){0,2}/?".prop_map(|text| json!({"prefix": text})),
         "[a-c.@/:^$()*]{0,8}".prop_map(|text| json!({"pattern": text})),
         "(a|hub|/x/)".prop_map(|text| json!({"ecr": {"prefix": text}})),
     ];
