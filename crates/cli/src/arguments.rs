@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use harbor_warmer_core::view::Phase;
 use harbor_warmer_settings::parse_duration;
+use harbor_warmer_workload::{Preset, UnknownPreset};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -33,7 +35,7 @@ pub struct Arguments {
 #[derive(Args, Debug)]
 pub struct LoggingArguments {
     /// How much to log: error, warn, info, debug or trace, also by module, such as info,harbor_warmer_harbor=debug
-    #[arg(long, value_name = "LEVEL", env = "HARBOR_WARMER_LOG", default_value = "info", global = true)]
+    #[arg(long, value_name = "LEVEL", env = "HARBOR_WARMER_LOG", default_value = "info", global = true, value_parser = parse_log_level)]
     pub log_level: String,
     /// In which form: by default text on a terminal, and JSON elsewhere
     #[arg(long, value_name = "FORMAT", global = true)]
@@ -70,6 +72,11 @@ pub enum Command {
         after_help = "Examples:\n  harbor-warmer warm nginx:1.27 quay.io/org/app:v3 --wait\n  harbor-warmer warm deployment.yaml --wait --timeout 10m\n  helm template chart | harbor-warmer warm - --wait"
     )]
     Warm(WarmArguments),
+    /// Try rules without a service: say which one is for an image, and what it gives
+    #[command(
+        after_help = "Examples:\n  harbor-warmer map --settings settings.yaml nginx:1.27\n  helm template chart | harbor-warmer map --config config.yaml -"
+    )]
+    Map(MapArguments),
     /// Say what warming images would bring: what Harbor lacks, and how many bytes
     #[command(after_help = "Examples:\n  harbor-warmer plan nginx:1.27\n  kustomize build . | harbor-warmer plan -")]
     Plan(PlanArguments),
@@ -137,9 +144,16 @@ pub struct ImageArguments {
     /// Images as a workload writes them, Kubernetes manifests, or - for manifests on standard input
     #[arg(value_name = "IMAGE|MANIFEST.yaml", required = true)]
     pub images: Vec<String>,
-    /// A custom resource that runs Pods, with the JSON pointer to its pod spec (by default /spec/template/spec)
+    /// A custom resource with the JSON pointer to its pod spec (by default /spec/template/spec), or to an image, by a
+    /// last part such as image or imageName
     #[arg(long, value_name = "GROUP/KIND[=POINTER]")]
     pub custom_resource: Vec<String>,
+    /// The custom resources of a well-known project, such as argo-rollouts
+    #[arg(long, value_name = "NAME", value_parser = parse_preset)]
+    pub preset: Vec<&'static Preset>,
+    /// Refuse manifests with images that are not read, instead of noting them; for pipelines
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Arguments of `warm`.
@@ -157,6 +171,29 @@ pub struct WarmArguments {
     /// Wait at most so long, such as 90s or 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
     pub timeout: Option<Duration>,
+}
+
+/// Arguments of `map`.
+#[derive(Args, Debug)]
+pub struct MapArguments {
+    /// Where the rules are
+    #[command(flatten)]
+    pub rules: RulesArguments,
+    /// Which images
+    #[command(flatten)]
+    pub images: ImageArguments,
+}
+
+/// Which file has the rules.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct RulesArguments {
+    /// The warmer's configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The policy's settings, or a manifest with the policy
+    #[arg(short, long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
 }
 
 /// Arguments of `plan`.
@@ -184,7 +221,7 @@ pub struct RequeueArguments {
     #[command(flatten)]
     pub service: ServiceArguments,
     /// Ids, as `status` shows them
-    #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed")]
+    #[arg(value_name = "ID", required_unless_present = "all_failed", conflicts_with = "all_failed", value_parser = parse_id)]
     pub ids: Vec<String>,
     /// Every image that was given up
     #[arg(long)]
@@ -205,6 +242,47 @@ pub struct ImportVeradcoArguments {
     pub project: Vec<String>,
 }
 
+fn parse_preset(text: &str) -> Result<&'static Preset, UnknownPreset> {
+    text.parse()
+}
+
+/// A word that is no level would count as a module whose every line is logged.
+fn parse_log_level(text: &str) -> Result<String, String> {
+    // The filter's own reader takes numbers and nothing at all for levels too.
+    let is_level =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.parse::<LevelFilter>().is_ok();
+    let directives = text.split(',').all(|part| match part.split_once('=') {
+        Some((module, level)) => is_module(module) && is_level(level),
+        None => is_level(part),
+    });
+    match directives && text.parse::<Targets>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("write error, warn, info, debug, trace or off, also by module: info,harbor_warmer_harbor=debug"
+                .to_owned())
+        }
+    }
+}
+
+/// A path of Rust, such as `harbor_warmer::worker`.
+fn is_module(text: &str) -> bool {
+    text.split("::").all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+}
+
+/// `i-7` of an image and `a-7` of an announcement; the letter, its case or the hyphen is easily left out.
+fn parse_id(text: &str) -> Result<String, String> {
+    let (letter, number) = text.split_at(text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len()));
+    let letter = match letter {
+        "" | "i" | "I" | "i-" | "I-" => Some('i'),
+        "a" | "A" | "a-" | "A-" => Some('a'),
+        _ => None,
+    };
+    match (letter, number.parse::<u64>()) {
+        (Some(letter), Ok(number)) => Ok(format!("{letter}-{number}")),
+        _ => Err("an id is one of those that `harbor-warmer status` shows, such as i-7".to_owned()),
+    }
+}
+
 fn parse_phase(text: &str) -> Result<Phase, String> {
     serde_json::from_value(text.into())
         .map_err(|_| "write announced, queued, warming, local, warm, tagged, replicated or failed".to_owned())
@@ -215,6 +293,7 @@ mod tests {
     use std::time::Duration;
 
     use clap::{CommandFactory as _, Parser as _};
+    use rstest::rstest;
 
     use super::{Arguments, Command};
     use harbor_warmer_core::view::Phase;
@@ -242,6 +321,47 @@ mod tests {
 
         let error = Arguments::try_parse_from(["harbor-warmer", "status", "--phase", "broken"]).unwrap_err();
         assert!(error.to_string().contains("announced, queued"), "{error}");
+    }
+
+    #[rstest]
+    #[case::as_shown("i-7", Some("i-7"))]
+    #[case::without_hyphen("i7", Some("i-7"))]
+    #[case::number("7", Some("i-7"))]
+    #[case::capital("I-7", Some("i-7"))]
+    #[case::image("nginx:1.27", None)]
+    #[case::letter_alone("i-", None)]
+    #[case::other_letter("x-7", None)]
+    #[case::announcement("A3", Some("a-3"))]
+    fn an_id_is_understood_as_people_write_it(#[case] written: &str, #[case] expected: Option<&str>) {
+        let requeue =
+            Arguments::try_parse_from(["harbor-warmer", "requeue", written]).map(|arguments| arguments.command);
+        let ids = requeue.ok().and_then(|command| match command {
+            Command::Requeue(requeue) => requeue.ids.first().cloned(),
+            _ => None,
+        });
+        assert_eq!(ids.as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::level("debug", true)]
+    #[case::capitals("INFO", true)]
+    #[case::off("off", true)]
+    #[case::by_module("info,harbor_warmer_harbor=debug", true)]
+    #[case::by_path("warn,harbor_warmer::worker=trace", true)]
+    #[case::nonsense("nonsense", false)]
+    #[case::typing_error("inof", false)]
+    #[case::empty("", false)]
+    #[case::number("3", false)]
+    #[case::module_alone("info,harbor_warmer", false)]
+    #[case::no_level_of_a_module("harbor_warmer=loud", false)]
+    #[case::no_module("info,=debug", false)]
+    #[case::blank("info, harbor_warmer=debug", false)]
+    fn a_log_level_is_one_or_is_refused(#[case] level: &str, #[case] accepted: bool) {
+        let parsed = Arguments::try_parse_from(["harbor-warmer", "--log-level", level, "status"]);
+        assert_eq!(parsed.is_ok(), accepted);
+        if let Err(error) = parsed {
+            assert!(error.to_string().contains("write error, warn, info"), "{error}");
+        }
     }
 
     #[test]

@@ -46,8 +46,7 @@ async fn serve(arguments: &ConfigArguments, logging: &LoggingArguments) -> Resul
     Ok(Exit::Done)
 }
 
-/// The whole chain of causes, on one line where it is one.
 fn fail(exit: Exit, error: &anyhow::Error) -> ExitCode {
-    eprintln!("harbor-warmer: {error:#}");
+    cli::complain(&format!("harbor-warmer: {}", cli::causes(error.chain())));
     exit.into()
 }

@@ -2,7 +2,7 @@
 
 use super::admin_client::AdminClient;
 use super::arguments::PlanArguments;
-use super::image_list::image_list;
+use super::image_list::{ImageList, image_list};
 use super::units::{bytes_text, count_text};
 use super::{CommandError, Exit, Printed};
 use crate::terminal::screen::{Screen, Tone};
@@ -11,14 +11,14 @@ use harbor_warmer_core::view::plan::{PlanEntry, PlanReplication, PlanRequest, Pl
 
 pub(super) async fn run(arguments: &PlanArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::of(&arguments.service)?;
-    let images = image_list(&arguments.images)?;
+    let ImageList { images, notes } = image_list(&arguments.images)?;
     let plan = client.plan(&PlanRequest { images, read_manifests: arguments.read_manifests }).await?;
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&plan)? + "\n",
         false => render(&plan, screen),
     };
     let refused = plan.images.iter().any(|entry| entry.state == PlanState::Refused);
-    Ok(Printed { text, exit: if refused { Exit::Failed } else { Exit::Done } })
+    Ok(Printed { text, exit: if refused { Exit::Failed } else { Exit::Done }, notes })
 }
 
 fn render(plan: &PlanResponse, screen: &Screen) -> String {

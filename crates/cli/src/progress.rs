@@ -7,8 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::admin_client::phase_text;
 use super::units::{bytes_text, count_text, short};
-use super::warm::Standing;
-use crate::terminal::screen::Screen;
+use crate::terminal::screen::{Screen, complain};
 use harbor_warmer_core::view::{BlobView, ImageView};
 
 /// Blobs shown beneath an image; the rest are in its own bar.
@@ -18,6 +17,14 @@ const IMAGE_TEMPLATE: &str = "{prefix:.bold} [{bar:30}] {binary_bytes:>11} of {b
 /// Before the first manifest was read there is nothing to measure by.
 const UNKNOWN_TEMPLATE: &str = "{prefix:.bold} {wide_msg}";
 const BLOB_TEMPLATE: &str = "  {prefix:.dim} [{bar:24}] {binary_bytes:>11} of {binary_total_bytes:<11} {msg:.dim}";
+
+/// Where an image is, as far as the command goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    UnderWay,
+    Warm,
+    Failed(String),
+}
 
 /// The progress of every image.
 pub(super) struct Progress {
@@ -46,7 +53,7 @@ impl Progress {
             None => {
                 let line = line(image, view, standing);
                 if line != shown.line {
-                    eprintln!("{line}");
+                    complain(&line);
                     shown.line = line;
                 }
             }
@@ -58,7 +65,7 @@ impl Progress {
         match &self.bars {
             // The bars are drawn again on the next look; nobody is there to hear of a line that can't be printed.
             Some(bars) => drop(bars.println(text)),
-            None => eprintln!("{text}"),
+            None => complain(text),
         }
     }
 }
@@ -143,10 +150,9 @@ fn line(image: &str, view: &ImageView, standing: &Standing) -> String {
 mod tests {
     use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
 
-    use super::{BLOB_TEMPLATE, IMAGE_TEMPLATE, Progress, Shown, UNKNOWN_TEMPLATE, line};
+    use super::{BLOB_TEMPLATE, IMAGE_TEMPLATE, Progress, Shown, Standing, UNKNOWN_TEMPLATE, line};
     use crate::fixtures::{NOW, warming};
     use crate::terminal::screen::Screen;
-    use crate::warm::Standing;
 
     #[test]
     fn the_templates_are_valid() {

@@ -31,11 +31,11 @@ pub(super) async fn run(arguments: &RequeueArguments, screen: &Screen) -> Result
     let mut text = format!("{} will be tried again.\n", count_text(done, "image"));
     // An image that is forgotten between the list and the request is not what anybody asked about.
     if unknown.is_empty() || arguments.all_failed {
-        return Ok(Printed { text, exit: Exit::Done });
+        return Ok(Printed::new(text, Exit::Done));
     }
     text.push_str(&screen.paint(&format!("Nobody has these ids: {}", unknown.join(", ")), Tone::Bad));
     text.push('\n');
-    Ok(Printed { text, exit: Exit::Failed })
+    Ok(Printed::new(text, Exit::Failed))
 }
 
 /// All of them before the first is requeued, which would move the pages.

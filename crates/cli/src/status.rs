@@ -11,7 +11,7 @@ use crate::terminal::screen::{Screen, Tone};
 use crate::terminal::table::{Cell, Column, Table};
 use harbor_warmer::clock;
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_core::view::{BlobView, ImageList, ImageSummary, ImageView, Phase, StuckView};
+use harbor_warmer_core::view::{AttemptView, BlobView, ImageList, ImageSummary, ImageView, Phase, StuckView};
 
 pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::of(&arguments.service)?;
@@ -22,10 +22,10 @@ pub(super) async fn run(arguments: &StatusArguments, screen: &Screen) -> Result<
     match find(&client, wanted, arguments).await? {
         Found::One(view) => {
             let text = if arguments.json { json(&view)? } else { render_image(&view, clock::now(), screen) };
-            Ok(Printed { text, exit: Exit::Done })
+            Ok(Printed::new(text, Exit::Done))
         }
         Found::Several(list) => Ok(list_outcome(&list, arguments, screen)?),
-        Found::None => Ok(Printed { text: format!("Nobody has asked for {wanted}.\n"), exit: Exit::Failed }),
+        Found::None => Ok(Printed::new(format!("Nobody has asked for {wanted}.\n"), Exit::Failed)),
     }
 }
 
@@ -35,21 +35,26 @@ enum Found {
     None,
 }
 
-/// By id; then by part of its place in Harbor; then by the repository and tag that it has as a reference.
+/// By id; then by part of its place in Harbor; then by the repository that it has as a reference. A whole reference, with
+/// its tag or digest, means no image that has it as a part of its name.
 async fn find(client: &AdminClient, wanted: &str, arguments: &StatusArguments) -> Result<Found, AdminError> {
     if let Some(view) = client.image(wanted).await? {
         return Ok(Found::One(Box::new(view)));
     }
     let limit = arguments.limit.into();
     let mut list = client.images(arguments.phase, Some(wanted), None, limit).await?;
-    if list.images.is_empty()
-        && let Ok(reference) = wanted.parse::<Reference>()
-    {
-        list = client.images(arguments.phase, Some(reference.repository().as_str()), None, limit).await?;
-        // A tag that nobody wrote is not looked for.
-        let is_written = |tag: &&Tag| wanted.ends_with(&format!(":{tag}"));
-        if let Some(tag) = reference.tag().filter(is_written) {
-            list.images.retain(|image| image.tags.contains(tag));
+    if let Ok(reference) = wanted.parse::<Reference>() {
+        if list.images.is_empty() {
+            list = client.images(arguments.phase, Some(reference.repository().as_str()), None, limit).await?;
+            // A tag that nobody wrote is not looked for.
+            if let Some(tag) = reference.tag().filter(|tag| is_written(tag, wanted)) {
+                list.images.retain(|image| image.tags.contains(tag));
+            }
+        }
+        let whole = |image: &ImageSummary| is_whole(image, &reference, wanted);
+        if list.images.iter().any(whole) {
+            list.images.retain(whole);
+            list.next = None;
         }
     }
     match list.images.as_slice() {
@@ -62,9 +67,31 @@ async fn find(client: &AdminClient, wanted: &str, arguments: &StatusArguments) -
     }
 }
 
+fn is_written(tag: &Tag, wanted: &str) -> bool {
+    wanted.ends_with(&format!(":{tag}"))
+}
+
+/// Whether a reference with a tag or a digest names this image and not only a part of its name: by its repository, or by
+/// its whole place in Harbor.
+fn is_whole(image: &ImageSummary, reference: &Reference, wanted: &str) -> bool {
+    let name = wanted.split_once('@').map_or(wanted, |(name, _)| name);
+    let tag = reference.tag().filter(|tag| is_written(tag, name));
+    let place = image.place.to_string();
+    let written = tag.and_then(|tag| name.strip_suffix(&format!(":{tag}"))).unwrap_or(name);
+    let within = format!("{}/{}", image.place.project, image.place.repository);
+    let is_place =
+        [place.as_str(), within.as_str()].contains(&written) || image.place.repository == *reference.repository();
+    let has = match (reference.digest(), tag) {
+        (Some(digest), _) => image.root == Some(*digest),
+        (None, Some(tag)) => image.tags.contains(tag),
+        (None, None) => false,
+    };
+    is_place && has
+}
+
 fn list_outcome(list: &ImageList, arguments: &StatusArguments, screen: &Screen) -> Result<Printed, serde_json::Error> {
     let text = if arguments.json { json(list)? } else { render_list(list, clock::now(), screen) };
-    Ok(Printed { text, exit: Exit::Done })
+    Ok(Printed::new(text, Exit::Done))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, serde_json::Error> {
@@ -305,12 +332,61 @@ fn render_blobs(blobs: &[BlobView], now: Timestamp, screen: &Screen) -> String {
     table.render(screen, 2)
 }
 
+/// Those that differ in nothing but a digest are one line with the time of the last.
 fn render_attempts(view: &ImageView, screen: &Screen) -> String {
-    let mut table = Table::new([("WHEN", Column::Left), ("STEP", Column::Left), ("ERROR", Column::Shrinking)]);
-    for attempt in &view.attempts {
-        table.row([attempt.at.to_string().into(), attempt.step.clone().into(), attempt.error.clone().into()]);
+    let mut table = Table::new([
+        ("LAST", Column::Left),
+        ("TIMES", Column::Right),
+        ("STEP", Column::Shrinking),
+        ("ERROR", Column::Shrinking),
+    ]);
+    for Alike { attempts, steps, .. } in alike(&view.attempts) {
+        let (Some(last), Some(step)) = (attempts.last(), steps.first()) else { continue };
+        let step = match steps.len() {
+            1 => (*step).to_owned(),
+            count => format!("{step} and {} like it", count - 1),
+        };
+        table.row([
+            last.at.to_string().into(),
+            format!("{}×", attempts.len()).into(),
+            step.into(),
+            last.error.clone().into(),
+        ]);
     }
     table.render(screen, 2)
+}
+
+/// Attempts that differ in nothing but digests.
+struct Alike<'v> {
+    /// The step and the error without their digests.
+    key: (String, String),
+    attempts: Vec<&'v AttemptView>,
+    /// The different steps.
+    steps: Vec<&'v str>,
+}
+
+/// In the order in which the first of each came.
+fn alike(attempts: &[AttemptView]) -> Vec<Alike<'_>> {
+    let mut groups: Vec<Alike<'_>> = Vec::new();
+    for attempt in attempts {
+        let key = (without_digests(&attempt.step), without_digests(&attempt.error));
+        let step = attempt.step.as_str();
+        match groups.iter_mut().find(|group| group.key == key) {
+            Some(group) => {
+                group.attempts.push(attempt);
+                if !group.steps.contains(&step) {
+                    group.steps.push(step);
+                }
+            }
+            None => groups.push(Alike { key, attempts: vec![attempt], steps: vec![step] }),
+        }
+    }
+    groups
+}
+
+fn without_digests(text: &str) -> String {
+    let is_digest = |word: &&str| word.split_once("sha256:").is_some_and(|(_, hex)| hex.len() >= 12);
+    text.split(' ').map(|word| if is_digest(&word) { "sha256:" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 /// What happened, and at its end what doesn't.

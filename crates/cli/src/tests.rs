@@ -172,6 +172,59 @@ async fn status_finds_an_image_as_a_workload_writes_it() {
     assert!(text.starts_with("main/hub/library/nginx:1.27\n") && text.contains("Asked for by"), "{text}");
 }
 
+/// The same tag in a repository, and in one whose name starts with that.
+#[rstest]
+#[case::as_a_workload_writes_it("docker.io/t/dup:1")]
+#[case::short("t/dup:1")]
+#[case::with_its_project("hub/t/dup:1")]
+#[case::with_its_place("main/hub/t/dup:1")]
+#[tokio::test]
+async fn a_whole_reference_gives_its_image_alone(#[case] wanted: &str) {
+    let image = |id: &str, repository: &str| {
+        let mut image = summary(id, "warm", None);
+        image.place.repository = repository.parse().unwrap();
+        image.tags = vec!["1".parse().unwrap()];
+        image
+    };
+    let both = || list(vec![image("i-17", "t/dup"), image("i-18", "t/dupkeys")]);
+    let service = Service::start([
+        ("GET /api/v1/images?limit=50&query=docker.io%2Ft%2Fdup%3A1", 200, list(Vec::new())),
+        ("GET /api/v1/images?limit=50&query=t%2Fdup", 200, both()),
+        ("GET /api/v1/images?limit=50&query=t%2Fdup%3A1", 200, both()),
+        ("GET /api/v1/images?limit=50&query=hub%2Ft%2Fdup%3A1", 200, both()),
+        ("GET /api/v1/images?limit=50&query=main%2Fhub%2Ft%2Fdup%3A1", 200, both()),
+        ("GET /api/v1/images/i-17", 200, serde_json::to_value(warming()).unwrap()),
+    ])
+    .await;
+
+    let (_, text) = service.run(&["status", wanted]).await.unwrap();
+
+    assert!(text.contains("Timeline"), "{text}");
+}
+
+#[tokio::test]
+async fn part_of_a_name_lists_all_that_have_it() {
+    let images = vec![summary("i-17", "warm", None), summary("i-18", "warm", None)];
+    let service = Service::start([("GET /api/v1/images?limit=50&query=nginx", 200, list(images))]).await;
+
+    let (_, text) = service.run(&["status", "nginx"]).await.unwrap();
+
+    assert!(text.contains("i-17") && text.contains("i-18"), "{text}");
+}
+
+#[tokio::test]
+async fn an_id_is_found_as_people_write_it() {
+    let service = Service::start([("POST /api/v1/images/i-7/requeue", 204, Value::Null)]).await;
+
+    assert_eq!(service.run(&["requeue", "i7"]).await.unwrap(), (Exit::Done, "1 image will be tried again.\n".into()));
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let error = anyhow::Error::msg("c: d").context("b").context("a: b");
+    assert_eq!(super::causes(error.chain()), "a: b: c: d");
+}
+
 #[tokio::test]
 async fn status_of_an_image_that_nobody_asked_for_fails() {
     let service = Service::start([

@@ -12,6 +12,7 @@ mod scope;
 mod tests;
 mod values;
 
+use harbor_warmer::yaml::{NotText, SyntaxError};
 use harbor_warmer_workload::{Mistake, RuleSet};
 use serde_json::Value;
 
@@ -22,16 +23,29 @@ use rule::{ConvertedRule, convert};
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file can't be read.
-    #[error("can't read {path}: {source}")]
+    #[error("can't read {path}")]
     File {
         /// Which file.
         path: String,
         /// Why not.
         source: std::io::Error,
     },
-    /// The file is no YAML of the kind that Veradco reads.
-    #[error("this is not YAML as Veradco reads it: {0}")]
-    Yaml(String),
+    /// The file is in another encoding.
+    #[error("{path} is no text")]
+    NotText {
+        /// Which file.
+        path: String,
+        /// Where, and what to do.
+        source: NotText,
+    },
+    /// A text is neither YAML nor JSON.
+    #[error("{place} is not YAML: {error}")]
+    Syntax {
+        /// Which text.
+        place: String,
+        /// Where and why.
+        error: SyntaxError,
+    },
     /// The file is about something else.
     #[error(
         "found no plugin with `proxyCaches` in it; give the plugin's configuration, Veradco's own, or the ConfigMap with it"
@@ -65,12 +79,12 @@ pub(crate) struct Known {
     pub projects: Vec<String>,
 }
 
-/// Turns a configuration of Veradco into values of the chart: YAML with comments.
+/// Turns a configuration of Veradco, the file `name`, into values of the chart: YAML with comments.
 ///
 /// # Errors
 /// What is in the way; nothing is left out silently.
-pub(crate) fn import(text: &str, known: &Known) -> Result<String, ImportError> {
-    let plugins = Plugin::all_in(text)?;
+pub(crate) fn import(name: &str, text: &str, known: &Known) -> Result<String, ImportError> {
+    let plugins = Plugin::all_in(name, text)?;
     let mut rules: Vec<ConvertedRule> = Vec::new();
     for entry in plugins.iter().flat_map(|plugin| &plugin.proxy_caches) {
         let index = rules.len();

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::admin_client::{AdminClient, AdminError};
 use super::arguments::WarmArguments;
-use super::image_list::image_list;
-use super::progress::Progress;
+use super::image_list::{ImageList, image_list};
+use super::progress::{Progress, Standing};
 use super::status::state_cell;
 use super::units::count_text;
 use super::{CommandError, Exit, Printed};
@@ -32,24 +32,16 @@ const LOOKS_AT_ONCE: usize = 8;
 /// The name under which the service keeps what this command asks for.
 const CLUSTER: &str = "command-line";
 
-/// Where an image is, as far as this command goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    UnderWay,
-    Warm,
-    Failed(String),
-}
-
 /// One image that is followed.
-pub(super) struct Followed {
-    pub(super) image: String,
-    pub(super) id: Option<String>,
-    pub(super) standing: Standing,
+struct Followed {
+    image: String,
+    id: Option<String>,
+    standing: Standing,
 }
 
 pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Printed, CommandError> {
     let client = AdminClient::of(&arguments.service)?;
-    let images = image_list(&arguments.images)?;
+    let ImageList { images, notes } = image_list(&arguments.images)?;
     let mut entries = Vec::new();
     for batch in images.chunks(BATCH) {
         entries.extend(client.warm(&WarmRequest { images: batch.to_vec() }).await?.images);
@@ -57,7 +49,7 @@ pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Pr
     if !arguments.wait {
         let taken = entries.iter().all(|entry| !matches!(entry.state, ImageState::Refused | ImageState::Failed));
         let exit = if taken { Exit::Done } else { Exit::Failed };
-        return Ok(Printed { text: render_entries(&entries, screen), exit });
+        return Ok(Printed { text: render_entries(&entries, screen), exit, notes });
     }
     let mut followed: Vec<_> = entries.into_iter().map(Followed::from).collect();
     let waited = wait(&client, &mut followed, arguments.timeout, screen).await?;
@@ -66,7 +58,7 @@ pub(super) async fn run(arguments: &WarmArguments, screen: &Screen) -> Result<Pr
         Waited::Settled if followed.iter().all(|image| image.standing == Standing::Warm) => Exit::Done,
         Waited::Settled => Exit::Failed,
     };
-    Ok(Printed { text: render_followed(&followed, screen), exit })
+    Ok(Printed { text: render_followed(&followed, screen), exit, notes })
 }
 
 enum Waited {

@@ -202,6 +202,9 @@ mod tests {
         #[case] text: &str,
         #[case] cure: &str,
     ) {
+        if rule.get("prefix").is_some() && rule.get("repository").is_none() {
+            rule["repository"] = json!("{rest}");
+        }
         rule["harbor"] = json!("main");
         rule["project"] = json!("dockerhub");
         rule["target"] = json!("prod");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use harbor_warmer_protocol::ProjectName;
 
 use super::report::{Finding, Section};
+use crate::map::{Outcome, Verdict};
 use harbor_warmer::config::{Config, Harbor, Project, Replication, Target};
 use harbor_warmer_core::project::{HarborKind, Transfer};
 use harbor_warmer_harbor::{Credentials, OwnPolicy};
@@ -89,25 +90,36 @@ fn describe_rules(config: &Config) -> Section {
             count => format!("{count} rules"),
         };
         findings.push(Finding::stated(format!("{rules}, to {}", list_text(&harbors))));
-        findings.extend(examples(config));
         let targets: Vec<_> = config.rules.targets().map(ToString::to_string).collect();
         if !targets.is_empty() {
             findings.push(Finding::stated(format!("with the replication targets {}", targets.join(", "))));
         }
     }
     findings.push(Finding::stated(format!("for {}", platforms.join(", "))));
+    findings.extend(describe_examples(config));
     Section { title: "Rules of the command line".to_owned(), findings }
 }
 
-/// For each rule one image, and where it goes.
-fn examples(config: &Config) -> impl Iterator<Item = Finding> {
+/// For each rule an image that it decides, and what comes of that.
+fn describe_examples(config: &Config) -> impl Iterator<Item = Finding> {
     let judge = Judge { rules: &config.rules, platforms: &config.platforms };
-    config.rules.example_of_each().into_iter().enumerate().map(move |(index, image)| {
-        let text = match image {
-            Some(image) => format!("{image}: {}", judge.image(&image.to_string())),
-            None => format!("rules[{index}]: no example is found for its pattern"),
+    config.rules.example_of_each().into_iter().enumerate().map(move |(index, example)| {
+        let Some(example) = example else {
+            return Finding::doubtful(
+                format!("rules[{index}]: no example is found for its pattern"),
+                "try an image that it is meant for: `harbor-warmer map --config FILE IMAGE`",
+            );
         };
-        Finding::stated(text)
+        let image = example.to_string();
+        let outcome = Outcome::of(&judge.image(&image), Some(config));
+        let text = format!("{image}: {}", outcome.text);
+        match outcome.verdict {
+            Verdict::Warmed | Verdict::LeftAlone => Finding::stated(text),
+            Verdict::Wrong => Finding::doubtful(
+                text,
+                "this image is made up; if real ones fare like it, mend the rule: `harbor-warmer map` tries it",
+            ),
+        }
     })
 }
 

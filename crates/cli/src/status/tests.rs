@@ -1,8 +1,9 @@
-use super::{render_image, render_list};
-use crate::fixtures::{NOW, summary, warming};
+use super::{render_attempts, render_image, render_list};
+use crate::fixtures::{NOW, digest, summary, warming};
 use crate::terminal::screen::Screen;
 use harbor_warmer_core::problem::Problem;
-use harbor_warmer_core::view::{ImageList, StuckView};
+use harbor_warmer_core::timestamp::Timestamp;
+use harbor_warmer_core::view::{AttemptView, ImageList, StuckView};
 
 fn list() -> ImageList {
     let mut announced = summary("a-3", "announced", None);
@@ -82,11 +83,11 @@ fn an_image_is_shown_with_everything_about_it() {
       DIGEST                                                                       SIZE  ASKED  IN HARBOR
       sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd  45.1 MiB     1×  92 s ago
       sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee    1000 B      -  93 s ago
-      sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff   142 MiB     2×  not yet; 11.4 MiB read
+      sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff   142 MiB     2×  not yet
 
     Attempts that failed
-      WHEN                      STEP        ERROR
-      2026-09-21T14:12:45.000Z  TouchBlobs  Harbor answered 500
+      LAST                      TIMES  STEP        ERROR
+      2026-09-21T14:12:45.000Z     1×  TouchBlobs  Harbor answered 500
 
     Timeline
       WHEN                       AFTER  WHAT
@@ -126,4 +127,37 @@ fn an_image_fits_the_terminal() {
     let heading = text.lines().next().unwrap_or_default();
     assert_eq!(heading, "main/hub/library/nginx:1.27");
     assert!(text.lines().all(|line| line.chars().count() <= 72), "{text}");
+}
+
+#[test]
+fn attempts_that_differ_in_the_blob_alone_are_one_line_with_their_count() {
+    let mut view = warming();
+    let attempt = |second: i64, step: String, error: &str| AttemptView {
+        at: Timestamp::from_millis(NOW.as_millis() + second * 1_000),
+        step,
+        error: error.to_owned(),
+    };
+    let blob = |letter: char| format!("ask for the blob {}", digest(letter));
+    view.attempts = vec![
+        attempt(1, blob('a'), "Harbor answered 500"),
+        attempt(2, blob('b'), "Harbor answered 500"),
+        attempt(3, "HEAD tag 1.27".to_owned(), "Harbor did not answer within 30 s"),
+        attempt(4, blob('a'), "Harbor answered 500"),
+        attempt(5, blob('a'), "Harbor answered 502"),
+    ];
+
+    let text = render_attempts(&view, &Screen::default());
+
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect()).collect();
+    let (first, other) = (format!("{} and 1 like it", blob('a')), blob('a'));
+    assert_eq!(
+        lines,
+        [
+            vec!["LAST", "TIMES", "STEP", "ERROR"],
+            vec!["2026-09-21T14:13:24.000Z", "3×", &first, "Harbor answered 500"],
+            vec!["2026-09-21T14:13:23.000Z", "1×", "HEAD tag 1.27", "Harbor did not answer within 30 s"],
+            vec!["2026-09-21T14:13:25.000Z", "1×", &other, "Harbor answered 502"],
+        ]
+    );
 }

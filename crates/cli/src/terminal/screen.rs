@@ -62,3 +62,8 @@ impl Screen {
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
+
+/// Prints a line to standard error. What is no longer read is no reason to stop, as `eprintln!` would.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

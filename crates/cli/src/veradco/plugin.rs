@@ -2,12 +2,14 @@
 //!
 //! Source: `veradco_conf.yaml` and the plugin's README and `plug.go` in github.com/smart-duck/veradco.
 
-use std::collections::BTreeMap;
-
+use harbor_warmer::yaml::Documents;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::ImportError;
+
+/// The key that only this plugin and its sibling have.
+const PROXY_CACHES: &str = "proxyCaches";
 
 /// The plugin with its scope, wherever it was written.
 #[derive(Debug)]
@@ -18,16 +20,13 @@ pub(super) struct Plugin {
 }
 
 /// For which requests Veradco calls a plugin. All are regular expressions there.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     name: String,
-    configuration: String,
     pub(super) operations: Option<String>,
     pub(super) namespaces: Option<String>,
-    pub(super) labels: Option<serde_json::Value>,
-    pub(super) annotations: Option<serde_json::Value>,
-    #[serde(rename = "dryRun")]
+    pub(super) labels: Option<Value>,
+    pub(super) annotations: Option<Value>,
     pub(super) dry_run: bool,
 }
 
@@ -47,57 +46,85 @@ pub(super) struct ProxyCache {
     pub(super) target_os: String,
 }
 
-/// What any of the files may have at its top. Other keys are Veradco's own business.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Top {
-    /// A ConfigMap.
-    data: Option<BTreeMap<String, String>>,
-    /// Veradco's configuration.
-    plugins: Option<Vec<Scope>>,
-    /// The plugin's.
-    proxy_caches: Option<Vec<serde_json::Value>>,
-    max_number_of_parallel_jobs: Option<u64>,
-}
-
 impl Plugin {
     /// Every plugin in a file: a ConfigMap, Veradco's configuration, or the plugin's alone.
-    pub(super) fn all_in(text: &str) -> Result<Vec<Self>, ImportError> {
+    pub(super) fn all_in(name: &str, text: &str) -> Result<Vec<Self>, ImportError> {
         let mut found = Vec::new();
-        collect(text, &mut found)?;
+        collect(name, text, &mut found)?;
         if found.is_empty() { Err(ImportError::NoPlugin) } else { Ok(found) }
     }
 }
 
-fn collect(text: &str, found: &mut Vec<Plugin>) -> Result<(), ImportError> {
-    let top: Top = read(text)?;
-    for file in top.data.iter().flatten().map(|(_, file)| file) {
-        collect(file, found)?;
-    }
-    for scope in top.plugins.into_iter().flatten() {
-        // The other plugins' configurations are any text.
-        let Ok(configuration) = read::<Top>(&scope.configuration) else { continue };
-        found.extend(plugin(configuration, scope)?);
-    }
-    if top.proxy_caches.is_some() {
-        let configuration = Top { data: None, plugins: None, ..top };
-        found.extend(plugin(configuration, Scope::default())?);
+/// Looks through what any of the files may have at its top: a ConfigMap's `data`, Veradco's `plugins`, the plugin's
+/// `proxyCaches`. Other keys are Veradco's own business.
+fn collect(place: &str, text: &str, found: &mut Vec<Plugin>) -> Result<(), ImportError> {
+    for document in Documents::of(text) {
+        let (top, _) = document.map_err(|error| ImportError::Syntax { place: place.to_owned(), error })?;
+        for (name, file) in top.get("data").and_then(Value::as_object).into_iter().flatten() {
+            // Other files of a ConfigMap may be anything; one with the plugin in it has to be right.
+            let Some(text) = file.as_str().filter(|text| text.contains(PROXY_CACHES)) else { continue };
+            collect(&format!("data.{name} in {place}"), text, found)?;
+        }
+        for plugin in top.get("plugins").and_then(Value::as_array).into_iter().flatten() {
+            found.extend(configured(plugin)?);
+        }
+        found.extend(read(&top, Scope::default())?);
     }
     Ok(())
 }
 
-fn plugin(configuration: Top, scope: Scope) -> Result<Option<Plugin>, ImportError> {
-    let Some(entries) = configuration.proxy_caches else { return Ok(None) };
+/// A plugin as Veradco's configuration has it: its scope, and its own configuration as a text, or in place.
+fn configured(plugin: &Value) -> Result<Option<Plugin>, ImportError> {
+    let scope = Scope::of(plugin);
+    match plugin.get("configuration") {
+        // The other plugins' configurations are any text.
+        Some(Value::String(text)) if !text.contains(PROXY_CACHES) => Ok(None),
+        Some(Value::String(text)) => {
+            let place = format!("the configuration of the plugin `{}`", scope.name);
+            let document = Documents::of(text).next().transpose();
+            let configuration = document.map_err(|error| ImportError::Syntax { place, error })?;
+            configuration.map_or(Ok(None), |(configuration, _)| read(&configuration, scope))
+        }
+        Some(configuration) => read(configuration, scope),
+        None => Ok(None),
+    }
+}
+
+fn read(configuration: &Value, scope: Scope) -> Result<Option<Plugin>, ImportError> {
+    let Some(entries) = configuration.get(PROXY_CACHES).and_then(Value::as_array) else { return Ok(None) };
     if entries.iter().any(|entry| entry.get("patternEcrProxyCache").is_some()) {
         return Err(ImportError::Implicit(scope.name));
     }
     let proxy_caches = entries
-        .into_iter()
-        .map(|entry| serde_json::from_value(entry).map_err(|error| ImportError::Yaml(format!("proxyCaches: {error}"))))
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| {
+            serde_json::from_value(entry.clone())
+                .map_err(|error| ImportError::Entry { index, reason: error.to_string() })
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(Plugin { scope, proxy_caches, parallel_jobs: configuration.max_number_of_parallel_jobs }))
+    let parallel_jobs = configuration.get("maxNumberOfParallelJobs").and_then(Value::as_u64);
+    Ok(Some(Plugin { scope, proxy_caches, parallel_jobs }))
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, ImportError> {
-    serde_saphyr::from_str(text).map_err(|error| ImportError::Yaml(error.to_string()))
+impl Scope {
+    /// Leniently: configurations of older releases of Veradco have lists where later ones have expressions.
+    fn of(plugin: &Value) -> Self {
+        let expression = |key: &str| match plugin.get(key)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|")),
+            _ => None,
+        };
+        let any = |key: &str| plugin.get(key).filter(|value| !value.is_null()).cloned();
+        let dry_run = matches!(plugin.get("dryRun"), Some(Value::Bool(true)))
+            || expression("dryRun").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        Self {
+            name: expression("name").unwrap_or_default(),
+            operations: expression("operations"),
+            namespaces: expression("namespaces"),
+            labels: any("labels"),
+            annotations: any("annotations"),
+            dry_run,
+        }
+    }
 }

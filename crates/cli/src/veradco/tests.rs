@@ -24,7 +24,7 @@ fn entry(regex: &str, replacement: &str) -> String {
 
 #[track_caller]
 fn values(text: &str) -> Value {
-    let printed = import(text, &Known::default()).unwrap();
+    let printed = import("veradco.yaml", text, &Known::default()).unwrap();
     serde_saphyr::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"))
 }
 
@@ -55,7 +55,7 @@ fn the_readmes_example_goes_where_it_went() {
 #[test]
 fn comments_stand_beside_what_they_are_about() {
     let known = Known { projects: vec!["proxy_docker.io".to_owned()], ..Known::default() };
-    let printed = import(README, &known).unwrap();
+    let printed = import("veradco.yaml", README, &known).unwrap();
     let lines: Vec<_> = printed.lines().map(str::trim).collect();
 
     for (comment, next) in [
@@ -74,10 +74,10 @@ fn comments_stand_beside_what_they_are_about() {
 #[case::veradcos_configuration(VERADCO_CONF)]
 #[case::a_config_map(CONFIG_MAP)]
 fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: &str) {
-    let printed = import(text, &Known::default()).unwrap();
+    let printed = import("veradco.yaml", text, &Known::default()).unwrap();
 
     // The whole image, tag included, is no repository; Veradco asked Harbor for it all the same, and got a 404.
-    assert!(printed.contains("is not warmed: rules[0] gives the repository `nginx:1.27`"), "{printed}");
+    assert!(printed.contains("is not warmed: rules[0] gives no repository"), "{printed}");
     let values: Value = serde_saphyr::from_str(&printed).unwrap();
     assert_eq!(values["harbors"]["main"]["projects"], serde_json::json!({"pxcache": {}}));
     assert_eq!(values["policy"]["create"], false, "a dry run stays one");
@@ -85,7 +85,7 @@ fn the_demos_configuration_says_that_it_warms_nothing(#[case] text: &str) {
 
 #[test]
 fn the_other_plugin_is_told_apart() {
-    let error = import(IMPLICIT, &Known::default()).unwrap_err();
+    let error = import("veradco.yaml", IMPLICIT, &Known::default()).unwrap_err();
     assert!(matches!(&error, ImportError::Implicit(name) if name == "implicit_proxy_cache_populator"), "{error}");
 }
 
@@ -112,7 +112,7 @@ fn several_harbors_have_a_name_each() {
 #[test]
 fn what_is_known_besides_is_filled_in() {
     let known = Known { username: Some("robot$veradco".to_owned()), projects: vec!["proxy_docker.io".to_owned()] };
-    let values: Value = serde_saphyr::from_str(&import(README, &known).unwrap()).unwrap();
+    let values: Value = serde_saphyr::from_str(&import("veradco.yaml", README, &known).unwrap()).unwrap();
 
     let harbor = &values["harbors"]["main"];
     assert_eq!(harbor["credentials"]["username"], "robot$veradco");
@@ -127,7 +127,7 @@ fn what_is_known_besides_is_filled_in() {
 fn other_operations_are_told(#[case] operations: &str, #[case] told: bool) {
     // Of the plugin that is imported, not of the one before it.
     let text = VERADCO_CONF.replace("operations: \"CREATE|UPDATE\"", &format!("operations: \"{operations}\""));
-    let printed = import(&text, &Known::default()).unwrap();
+    let printed = import("veradco.yaml", &text, &Known::default()).unwrap();
 
     let comment = format!("# operations was {operations:?}; the policy sees what is created or updated.");
     assert_eq!(printed.contains(&comment), told, "{printed}");
@@ -139,7 +139,8 @@ fn other_operations_are_told(#[case] operations: &str, #[case] told: bool) {
 #[case::open_at_the_end("^x/(.+):(v[0-9]+)", true)]
 #[case::open_at_the_start("x/(.+):(.+)$", true)]
 fn a_pattern_that_leaves_something_out_is_told(#[case] regex: &str, #[case] told: bool) {
-    let printed = import(&entry(regex, "https://h.example/v2/p/$1/manifests/v1"), &Known::default()).unwrap();
+    let printed =
+        import("veradco.yaml", &entry(regex, "https://h.example/v2/p/$1/manifests/v1"), &Known::default()).unwrap();
     assert_eq!(printed.contains("Veradco kept what the pattern doesn't match"), told, "{printed}");
 }
 
@@ -163,8 +164,12 @@ fn the_documented_example_is_what_comes_out() {
 )]
 #[case::another_place("  replacementArch: https://other.example/v2/p/$1/manifests/ARCHDIGEST\n", "names another place")]
 fn says_what_works_differently(#[case] more: &str, #[case] expected: &str) {
-    let printed =
-        import(&(entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2") + more), &Known::default()).unwrap();
+    let printed = import(
+        "veradco.yaml",
+        &(entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2") + more),
+        &Known::default(),
+    )
+    .unwrap();
     assert!(printed.contains(expected), "{printed}");
 }
 
@@ -193,7 +198,7 @@ fn namespaces_become_a_selector_where_they_are_names(#[case] namespaces: &str, #
 )]
 #[case::unknown_to_our_syntax(r"^\p{L}/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2", "rules[0].pattern")]
 fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &str, #[case] expected: &str) {
-    let error = import(&entry(regex, replacement), &Known::default()).unwrap_err().to_string();
+    let error = import("veradco.yaml", &entry(regex, replacement), &Known::default()).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
 }
 
@@ -201,5 +206,41 @@ fn refuses_what_has_no_counterpart(#[case] regex: &str, #[case] replacement: &st
 #[case::nothing_of_the_kind("harbors: {}\n")]
 #[case::a_plugin_of_another_kind("plugins: [{name: x, configuration: 'a: b'}]\n")]
 fn says_that_there_is_no_such_plugin(#[case] text: &str) {
-    assert!(matches!(import(text, &Known::default()), Err(ImportError::NoPlugin)));
+    assert!(matches!(import("veradco.yaml", text, &Known::default()), Err(ImportError::NoPlugin)));
+}
+
+/// A plugin as Veradco's configuration has it, with lines of its own.
+fn configured(lines: &str) -> String {
+    let configuration = entry("^x/(.+):(.+)$", "https://h.example/v2/p/$1/manifests/$2").replace('\n', "\n    ");
+    format!(
+        "plugins:\n- name: other\n  configuration: 'a: [b'\n- name: HPCP\n{lines}  configuration: |\n    {configuration}\n"
+    )
+}
+
+#[rstest]
+#[case::list_of_operations("  operations: [CREATE, UPDATE]\n", None)]
+#[case::list_of_one("  operations: [DELETE]\n", Some("operations was \"DELETE\""))]
+#[case::list_of_namespaces("  namespaces: [a, b]\n", Some("operator: In, values: [\"a\", \"b\"]"))]
+#[case::number_for_a_name("  namespaces: 7\n", None)]
+#[case::dry_run_as_a_text("  dryRun: 'true'\n", Some("dryRun was true"))]
+#[case::nothing("", None)]
+fn an_old_configurations_lists_are_read(#[case] lines: &str, #[case] fragment: Option<&str>) {
+    let printed = import("veradco.yaml", &configured(lines), &Known::default()).unwrap();
+
+    assert!(printed.contains("- pattern: "), "{printed}");
+    assert!(fragment.is_none_or(|fragment| printed.contains(fragment)), "{printed}");
+}
+
+#[rstest]
+#[case::syntax("proxyCaches: [", "veradco.yaml is not YAML: line ")]
+#[case::second_document("a: 1\n---\nproxyCaches: [", "veradco.yaml is not YAML: line 3")]
+#[case::configuration(
+    "plugins:\n- name: HPCP\n  configuration: |\n    proxyCaches: [\n",
+    "the configuration of the plugin `HPCP` is not YAML: line "
+)]
+#[case::config_map("data:\n  v.yaml: |\n    proxyCaches: [\n", "data.v.yaml in veradco.yaml is not YAML: line ")]
+#[case::entry("proxyCaches:\n- regexURL: a\n", "proxyCaches[0]: missing field `replacementOCI`")]
+fn what_cant_be_read_is_told_with_its_place(#[case] text: &str, #[case] start: &str) {
+    let error = import("veradco.yaml", text, &Known::default()).unwrap_err().to_string();
+    assert!(error.starts_with(start), "{error}");
 }

@@ -312,6 +312,7 @@ platforms: [linux/amd64, linux/arm64]
         1 rule, to main
         with the replication targets prod
         for linux/amd64, linux/arm64
+        docker.io/library/app:latest: rules[0] gives main/hub/library/app:latest for linux/amd64, linux/arm64, replicated to prod
 
     Harbor main
         https://harbor.example.com, as robot$hub+warmer, 8 to 32 transfers at once

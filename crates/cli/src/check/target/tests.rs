@@ -62,7 +62,7 @@ async fn a_policy_and_a_rule_that_agree_are_well() {
     let simulator = start().await;
     policy(&simulator, json!({})).await;
     let directory = tempfile::tempdir().unwrap();
-    let rules = "{prefix: ecr.invalid/hub, harbor: main, project: hub, target: prod}";
+    let rules = "{prefix: ecr.invalid/hub, repository: '{rest}', harbor: main, project: hub, target: prod}";
 
     let (text, problems) = report(&with_target(&simulator, &directory, OWN, rules)).await;
 
@@ -120,7 +120,7 @@ async fn an_existing_policy_that_brings_images_elsewhere_is_refused() {
     let simulator = start().await;
     policy(&simulator, json!({"name": "to-ecr", "dest_namespace": "mirror", "dest_namespace_replace_count": 1})).await;
     let directory = tempfile::tempdir().unwrap();
-    let rules = "{prefix: ecr.invalid/hub, harbor: main, project: hub, target: prod}";
+    let rules = "{prefix: ecr.invalid/hub, repository: '{rest}', harbor: main, project: hub, target: prod}";
 
     let (text, problems) = report(&with_target(&simulator, &directory, "{existing: to-ecr}", rules)).await;
 
