@@ -15,6 +15,7 @@ mod killed;
 mod policy_server;
 mod process;
 mod replication;
+mod screens;
 mod sharing;
 mod shutdown;
 mod site;
