@@ -126,6 +126,29 @@ numbers() { grep -oE "\"$1\": ?[0-9]+" <<<"$2" | grep -oE '[0-9]+$' || true; }
 warnings() { grep -oE '"warnings": ?\[[^]]*\]' <<<"$1" | sed -E 's/^"warnings": ?\["//; s/"\]$//; s/","/\n/g' || true; }
 annotations() { grep -oE '"auditAnnotations": ?\{[^}]*\}' <<<"$1" | sed -E 's/^[^{]*\{//; s/\}//; s/"//g; s/:/ /g; s/,/, /g' || true; }
 
+# build WHAT NEXT COMMAND…: at a terminal cargo itself shows what it compiles; elsewhere a line says every 20 s that it does.
+build() {
+    local what=$1 next=$2 begun=$SECONDS told=20 pid
+    shift 2
+    row "builds" "$what; then $next"
+    if [ -t 2 ]; then
+        "$@"
+        return
+    fi
+    CARGO_TERM_QUIET=true "$@" &
+    pid=$!
+    pids+=("$pid")
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.2
+        if [ $((SECONDS - begun)) -ge "$told" ]; then
+            row "" "still at $what, after $told s; then $next"
+            told=$((told + 20))
+        fi
+    done
+    unset 'pids[-1]'
+    wait "$pid"
+}
+
 random() { od -An -N 12 -tx1 /dev/urandom | tr -d ' \n'; }
 
 # Copies a file of docs/demo, with the addresses and images of this run.
@@ -140,10 +163,9 @@ adapt() {
 heading "Building"
 row "" "some minutes the first time, some seconds after that"
 scripts/require.sh wasm-target
-# A person who waits sees what is compiled; a log needs no more than what goes wrong.
-[ -t 2 ] || export CARGO_TERM_QUIET=true
-scripts/build-policy.sh "$directory/policy.wasm"
-cargo build --locked --bins -p harbor-warmer-cli -p harbor-warmer-policy-host -p harbor-warmer-simulator
+build "the policy (1 of 2)" "the programs" scripts/build-policy.sh "$directory/policy.wasm"
+build "the programs (2 of 2)" "the demo" \
+    cargo build --locked --bins -p harbor-warmer-cli -p harbor-warmer-policy-host -p harbor-warmer-simulator
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 programs=$target/debug
 wasm=$directory/policy.wasm
