@@ -58,11 +58,13 @@ impl Attempts {
             self.failures = self.failures.saturating_add(1);
             self.retry_at = Some(now + full_jitter(self.failures, seed));
         }
+        // Who says how long is taken at their word, also by what was under way when they said it.
+        self.retry_at = self.retry_at.max(failure.retry_after.map(|wait| now + wait));
         self.failing_since.get_or_insert(now);
         if self.last.len() == Self::KEPT {
             self.last.pop_front();
         }
-        let Failure { error, problem } = failure;
+        let Failure { error, problem, retry_after: _ } = failure;
         self.last.push_back(Attempt { at: now, step: step.to_owned(), error, problem: Some(problem) });
     }
 

@@ -190,6 +190,9 @@ pub(crate) struct BlobState {
     pub(crate) local: Option<Timestamp>,
     /// When that was last looked at.
     pub(crate) checked: Option<Timestamp>,
+    /// Harbor has something under its name that is of this size, which is not its own: a copy that broke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) other_size: Option<u64>,
     /// How often Harbor was asked to fetch it.
     pub(crate) asks: u32,
     /// When it was first asked for since it was last seen there.
@@ -273,6 +276,9 @@ pub enum DeadReason {
 impl std::fmt::Display for DeadReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::NoSuchPlatform { wanted, offered } if offered.is_empty() => {
+                write!(f, "the image has no {}, and nothing else that says it is an image", wanted.join(", "))
+            }
             Self::NoSuchPlatform { wanted, offered } => {
                 write!(f, "the image has no {}; it has {}", wanted.join(", "), offered.join(", "))
             }

@@ -193,15 +193,20 @@ impl Health {
     }
 
     fn paused(&mut self, cause: Cause, failure: Failure, now: Timestamp) {
-        let probes = match self.pauses.get(&cause) {
+        let told = failure.retry_after.map(|wait| now + wait);
+        let probes = match self.pauses.get_mut(&cause) {
             // Answers to requests that were under way when the pause began are no probes of it.
-            Some(probed) if now < probed.pause.probe_at => return,
+            Some(probed) if now < probed.pause.probe_at => {
+                probed.pause.probe_at = told.map_or(probed.pause.probe_at, |told| told.max(probed.pause.probe_at));
+                return;
+            }
             Some(probed) => probed.probes.saturating_add(1),
             None => 0,
         };
         let (first, longest) = cause.probe_waits();
         let wait = self.timers.of(first.saturating_mul(1 << probes.min(12)).min(longest));
-        let pause = Pause { reason: failure.error, problem: failure.problem, probe_at: now + wait };
+        let probe_at = told.map_or(now + wait, |told| told.max(now + wait));
+        let pause = Pause { reason: failure.error, problem: failure.problem, probe_at };
         self.pauses.insert(cause, Probed { pause, probes });
     }
 }
@@ -250,6 +255,19 @@ mod tests {
             now = probe_at;
         }
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_harbor_asks_for_also_when_it_says_so_later() {
+        let mut health = Health::new(Timers::REAL);
+        health.observe(Effect::Limited(because("429").not_within(seconds(90))), "a", START);
+        assert_eq!(health.pause().unwrap().probe_at, START + seconds(90));
+        health.observe(Effect::Limited(because("429").not_within(seconds(120))), "a", START);
+        health.observe(Effect::Limited(because("429")), "a", START);
+        assert_eq!(health.pause().unwrap().probe_at, START + seconds(120));
+        // A word that asks for less than the pause has grown to does not shorten it.
+        health.observe(Effect::Limited(because("429").not_within(seconds(1))), "a", START + seconds(120));
+        assert_eq!(health.pause().unwrap().probe_at, START + seconds(124));
     }
 
     #[test]

@@ -6,12 +6,10 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::errors::{Operation, says_no_such_artifact};
-use super::transport::Request;
+use super::request::Request;
+use super::transport::API_MAX_BYTES;
 use super::{Client, HarborError, Invalid, Repository};
 use crate::retention::Retention;
-
-/// The largest answer of the API that is read.
-pub(super) const API_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What Harbor has recorded under a digest or tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

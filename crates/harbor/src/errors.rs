@@ -1,9 +1,8 @@
 //! Harbor's answers that are not what was asked for, told apart in one place.
 //!
-//! [`classify`] is a pure function of what was asked and what came back. Its rules were read off a real Harbor v2.15.2
-//! and off Harbor's source: one status has several meanings there (two kinds of 404, a 401 that is Harbor's own or its
-//! upstream's), and only the body tells them apart. A HEAD has none, so some of its answers stay ambiguous.
+//! This is the vocabulary; [`answers`] reads answers into it.
 
+mod answers;
 #[cfg(test)]
 mod tests;
 
@@ -11,11 +10,10 @@ use std::fmt;
 use std::time::Duration;
 
 use harbor_warmer_protocol::Digest;
-use http::{HeaderMap, StatusCode, header};
-use serde_json::Value;
+
+pub(super) use answers::{ERROR_BODY_MAX_BYTES, Operation, classify, is_page, says_no_such_artifact};
 
 use super::tls;
-use harbor_warmer_core::project::HarborKind;
 
 /// Why a request to a Harbor did not bring what was asked for. Reads well as a sentence in a receipt or a status, and
 /// never holds a secret or a URL's query.
@@ -45,10 +43,32 @@ pub enum HarborError {
     /// 429: Harbor's upstream, or Harbor's limit of connections to it.
     #[error("Harbor or its upstream is rate limiting (429)")]
     RateLimited {
-        /// What `Retry-After` asks for; Harbor sends none.
+        /// What `Retry-After` asks for; Harbor itself sends none.
         retry_after: Option<Duration>,
     },
-    /// A 5xx.
+    /// Harbor, or a gateway before it, says that it can't serve at present: 408, 425, 502 to 504, 507, 520 to 530 (a
+    /// CDN's words for an origin that fails), and a 500 that is a page.
+    #[error("Harbor answered {status} and can't serve at present{}", Said(said))]
+    Outage {
+        /// The status.
+        status: u16,
+        /// What `Retry-After` asks for.
+        retry_after: Option<Duration>,
+        /// The first line of what the body says.
+        said: Option<String>,
+    },
+    /// Something that stands before Harbor answered in its place.
+    #[error("{0}")]
+    Intercepted(Interception),
+    /// The storage that Harbor redirects a blob's reader to.
+    #[error("Harbor redirects the blob to its storage at {to}, and {fault}")]
+    Storage {
+        /// Scheme, host and port.
+        to: String,
+        /// What is wrong there.
+        fault: StorageFault,
+    },
+    /// Any other 5xx.
     #[error("Harbor answered {status}{}", Said(said))]
     ServerError {
         /// The status.
@@ -84,6 +104,32 @@ pub enum HarborError {
     Invalid(Invalid),
 }
 
+/// What stands before Harbor and answered in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interception {
+    /// A redirect to where a person logs in.
+    LogIn {
+        /// Scheme, host and port.
+        to: String,
+    },
+    /// A page that refuses the request: an ingress's or a web application firewall's.
+    Refused(u16),
+    /// A page, where Harbor has none.
+    Page(u16),
+}
+
+impl fmt::Display for Interception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LogIn { to } => write!(f, "a login proxy stands before Harbor: it sends the warmer to {to}"),
+            Self::Refused(status) => {
+                write!(f, "this {status} is not Harbor's: an ingress or firewall before it refuses the request")
+            }
+            Self::Page(status) => write!(f, "a web page came ({status}) where Harbor has none: something else answers"),
+        }
+    }
+}
+
 /// Whose fault a 401 is, as far as Harbor tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -101,6 +147,11 @@ pub enum Refusal {
     NotPublic,
     /// The token server gave no token.
     Token,
+    /// The challenge names a token server at another address than the configured one, which would get the credentials.
+    ForeignRealm {
+        /// Scheme, host and port.
+        to: String,
+    },
     /// The warmer's own configured credentials can't be read; says why, without the secret.
     Unreadable(String),
 }
@@ -117,6 +168,12 @@ impl fmt::Display for Refusal {
             Self::UnknownPath => f.write_str("Harbor does not take this for a repository's name"),
             Self::NotPublic => f.write_str("Harbor wants credentials: the project does not exist or is not public"),
             Self::Token => f.write_str("the token server gave no token"),
+            Self::ForeignRealm { to } => {
+                write!(
+                    f,
+                    "the registry names a token server elsewhere, {to}, which is not asked: `tokenRealm` is not set to it"
+                )
+            }
             Self::Unreadable(why) => write!(f, "the credentials for Harbor can't be read: {why}"),
         }
     }
@@ -144,7 +201,7 @@ pub enum Invalid {
         /// Bytes allowed.
         limit: u64,
     },
-    /// No header says which digest the tag has.
+    /// Harbor's header for the tag's digest is there and empty: its upstream told it none.
     NoDigest,
     /// The body is not the JSON that the API promises.
     NotTheApi,
@@ -160,6 +217,8 @@ pub enum Invalid {
         /// Scheme, host and port.
         to: String,
     },
+    /// A replication can't be started, since its policy is disabled.
+    PolicyDisabled,
     /// A status that this request never has.
     Status {
         /// The status.
@@ -167,6 +226,55 @@ pub enum Invalid {
         /// The first line of what the body says.
         said: Option<String>,
     },
+}
+
+/// Why a blob can't be read from the storage that Harbor redirects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageFault {
+    /// The address is one that is not called.
+    Barred(Barred),
+    /// It answers with this status.
+    Status(u16),
+    /// There is no connection, or it broke; the innermost cause.
+    Connection(String),
+    /// It redirects again and again.
+    Endless,
+}
+
+impl fmt::Display for StorageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Barred(why) => write!(f, "that is not called: {why}"),
+            Self::Status(status) => write!(f, "that answers {status}"),
+            Self::Connection(cause) => write!(f, "the connection there failed: {cause}"),
+            Self::Endless => f.write_str("that redirects without end"),
+        }
+    }
+}
+
+/// Why an address that a redirect names is not called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// Neither `http` nor `https`.
+    Scheme,
+    /// It holds a user name or password.
+    UserInfo,
+    /// It is the warmer's own machine, or one that only machines of its network can call: what a server must not make
+    /// others call.
+    Inside,
+    /// The configuration names the hosts that blobs may come from, and it is none of them.
+    NotListed,
+}
+
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "its scheme is neither https nor http",
+            Self::UserInfo => "it holds a user name or password",
+            Self::Inside => "its address is the warmer's own machine, link-local, or that of a cloud's metadata",
+            Self::NotListed => "`blobHosts` of this Harbor does not list it",
+        })
+    }
 }
 
 impl fmt::Display for Invalid {
@@ -179,7 +287,9 @@ impl fmt::Display for Invalid {
                 write!(f, "the transfer ended after {read} of {expected} bytes")
             }
             Self::TooLarge { limit } => write!(f, "the answer is larger than the {limit} bytes that it may have"),
-            Self::NoDigest => f.write_str("Harbor's answer does not say which digest the tag has"),
+            Self::NoDigest => {
+                f.write_str("Harbor's upstream sends no digest for this tag, so nobody knows which image it is")
+            }
             Self::NotTheApi => f.write_str("the answer is not that of Harbor's API; is `url` the address of a Harbor?"),
             Self::NotHarbor(status) => {
                 write!(f, "the answer ({status}) is not Harbor's; is `url` the address of a Harbor?")
@@ -188,6 +298,7 @@ impl fmt::Display for Invalid {
                 write!(f, "Harbor keeps this repository as {to}; write it so in the mapping rule")
             }
             Self::Redirected { to } => write!(f, "Harbor redirects to {to}; write that address in `url`"),
+            Self::PolicyDisabled => f.write_str("the replication policy is disabled in Harbor"),
             Self::Status { status, said } => write!(f, "Harbor answered {status}{}", Said(said)),
         }
     }
@@ -232,6 +343,12 @@ pub enum AnswerClass {
     Unreachable,
     /// 412.
     PolicyRefused,
+    /// Can't serve at present.
+    Outage,
+    /// Something before Harbor answered.
+    Intercepted,
+    /// The storage that Harbor redirects to.
+    Storage,
     /// Makes no sense.
     Invalid,
 }
@@ -259,6 +376,9 @@ impl HarborError {
             Self::Forbidden(_) => AnswerClass::Forbidden,
             Self::UpstreamRefused(_) => AnswerClass::UpstreamRefused,
             Self::RateLimited { .. } => AnswerClass::RateLimited,
+            Self::Outage { .. } => AnswerClass::Outage,
+            Self::Intercepted(_) => AnswerClass::Intercepted,
+            Self::Storage { .. } => AnswerClass::Storage,
             Self::ServerError { .. } => AnswerClass::ServerError,
             Self::Timeout { .. } => AnswerClass::Timeout,
             Self::Unreachable { .. } => AnswerClass::Unreachable,
@@ -267,10 +387,33 @@ impl HarborError {
         }
     }
 
+    /// Whether these credentials can't look this up: a right is missing, or what stands before Harbor refuses the path.
+    /// Nothing is wrong with what was asked for then, and another way may tell.
+    pub fn bars_reading(&self) -> bool {
+        match self {
+            Self::Forbidden(_) | Self::Intercepted(Interception::Refused(_)) => true,
+            Self::MissingTag
+            | Self::MissingBlob
+            | Self::NotFoundAmbiguous
+            | Self::UpstreamSilent
+            | Self::Unauthorized(_)
+            | Self::UpstreamRefused(_)
+            | Self::RateLimited { .. }
+            | Self::Outage { .. }
+            | Self::Storage { .. }
+            | Self::Intercepted(Interception::LogIn { .. } | Interception::Page(_))
+            | Self::ServerError { .. }
+            | Self::Timeout { .. }
+            | Self::Unreachable { .. }
+            | Self::PolicyRefused { .. }
+            | Self::Invalid(_) => false,
+        }
+    }
+
     /// How long Harbor asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after } => *retry_after,
+            Self::RateLimited { retry_after } | Self::Outage { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -294,6 +437,9 @@ impl AnswerClass {
             Self::Forbidden => "forbidden",
             Self::UpstreamRefused => "upstream_refused",
             Self::RateLimited => "rate_limited",
+            Self::Outage => "outage",
+            Self::Intercepted => "intercepted",
+            Self::Storage => "storage",
             Self::ServerError => "server_error",
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
@@ -306,184 +452,19 @@ impl AnswerClass {
     pub fn heals(self) -> Heals {
         match self {
             Self::UpstreamSilent | Self::Unauthorized | Self::Forbidden | Self::UpstreamRefused => Heals::Project,
-            Self::RateLimited | Self::ServerError | Self::Timeout | Self::Unreachable => Heals::Harbor,
-            Self::MissingTag | Self::MissingBlob | Self::NotFoundAmbiguous | Self::PolicyRefused | Self::Invalid => {
-                Heals::Image
-            }
+            Self::RateLimited | Self::Outage | Self::ServerError | Self::Timeout | Self::Unreachable => Heals::Harbor,
+            Self::MissingTag
+            | Self::MissingBlob
+            | Self::NotFoundAmbiguous
+            | Self::PolicyRefused
+            | Self::Intercepted
+            | Self::Storage
+            | Self::Invalid => Heals::Image,
         }
     }
 
     /// Whether Harbor would be better served with fewer requests at once.
     pub fn is_overload(self) -> bool {
         self.heals() == Heals::Harbor
-    }
-}
-
-/// What was asked for; the same status means different things for different requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    /// The registry API's version check.
-    Version,
-    /// HEAD of a manifest: answers without a body.
-    HeadManifest,
-    /// GET of a manifest by digest.
-    GetManifest,
-    /// HEAD of a blob.
-    HeadBlob,
-    /// GET of a blob.
-    GetBlob,
-    /// A token.
-    Token,
-    /// Harbor's own API; completes "the right to … is missing".
-    Api(&'static str),
-}
-
-impl Operation {
-    /// Whether it belongs to the registry API, which may ask for a token.
-    pub(super) fn takes_tokens(self) -> bool {
-        match self {
-            Self::Version | Self::HeadManifest | Self::GetManifest | Self::HeadBlob | Self::GetBlob => true,
-            Self::Token | Self::Api(_) => false,
-        }
-    }
-}
-
-/// The longest error body that is read.
-pub(super) const ERROR_BODY_MAX_BYTES: usize = 64 * 1024;
-
-/// How much of what a body says is repeated.
-const SAID_MAX_CHARACTERS: usize = 160;
-
-/// What an answer that is not a success means.
-pub(super) fn classify(
-    operation: Operation,
-    kind: HarborKind,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> HarborError {
-    let answer = ErrorBody::parse(body);
-    let message = answer.message.as_str();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if passed_on(message, status) => {
-            HarborError::UpstreamRefused(status.as_u16())
-        }
-        StatusCode::UNAUTHORIZED => HarborError::Unauthorized(refusal(operation, headers, message)),
-        StatusCode::FORBIDDEN => HarborError::Forbidden(match operation {
-            Operation::Api(right) => right,
-            Operation::Version | Operation::Token => "sign in",
-            Operation::HeadManifest | Operation::GetManifest | Operation::HeadBlob | Operation::GetBlob => "pull",
-        }),
-        StatusCode::NOT_FOUND => not_found(operation, kind, &answer),
-        StatusCode::PRECONDITION_FAILED => HarborError::PolicyRefused { said: answer.said() },
-        StatusCode::TOO_MANY_REQUESTS => HarborError::RateLimited { retry_after: retry_after(headers) },
-        _ if status.is_server_error() => HarborError::ServerError { status: status.as_u16(), said: answer.said() },
-        _ => HarborError::Invalid(Invalid::Status { status: status.as_u16(), said: answer.said() }),
-    }
-}
-
-/// Whether a 404 of Harbor's artifact API says that there is no such artifact, and not that something else is wrong.
-pub(super) fn says_no_such_artifact(body: &[u8]) -> bool {
-    let message = ErrorBody::parse(body).message;
-    message.ends_with("not found") && (message.starts_with("artifact ") || message.starts_with("repository "))
-}
-
-/// Harbor's client of its upstream writes `http status code: 401, body: …` (src/pkg/registry/client.go, `do`).
-fn passed_on(message: &str, status: StatusCode) -> bool {
-    message.contains(&format!("http status code: {}", status.as_u16()))
-}
-
-fn refusal(operation: Operation, headers: &HeaderMap, message: &str) -> Refusal {
-    let empty_challenge = headers.get(header::WWW_AUTHENTICATE).is_some_and(|challenge| challenge.is_empty());
-    if message.contains("un-recognized request") {
-        Refusal::UnknownPath
-    } else if message.starts_with("project ") && message.ends_with("not found") {
-        Refusal::NoSuchProject
-    } else if message.contains("failed to connect to") {
-        // The driver's words, with its address: Harbor makes a 401 of whatever goes wrong while it looks for the project.
-        Refusal::Database
-    } else if message.is_empty() && empty_challenge {
-        Refusal::NoSuchProjectOrDatabase
-    } else if operation == Operation::Token {
-        Refusal::Token
-    } else {
-        Refusal::CredentialsOrRight
-    }
-}
-
-fn not_found(operation: Operation, kind: HarborKind, answer: &ErrorBody) -> HarborError {
-    let message = answer.message.as_str();
-    let not_harbor = HarborError::Invalid(Invalid::NotHarbor(StatusCode::NOT_FOUND.as_u16()));
-    match (operation, kind) {
-        (Operation::GetBlob | Operation::HeadBlob, HarborKind::Distribution) => match answer.is_harbors {
-            // Its upstream's outage is a 500, so this is the upstream's word.
-            true => HarborError::MissingBlob,
-            false => HarborError::NotFoundAmbiguous,
-        },
-        // A pull-through cache of Distribution says `MANIFEST_UNKNOWN` when its upstream is down, too.
-        (_, HarborKind::Distribution) => HarborError::NotFoundAmbiguous,
-        (Operation::HeadManifest | Operation::HeadBlob, HarborKind::Harbor) => HarborError::NotFoundAmbiguous,
-        (Operation::GetBlob, HarborKind::Harbor) if passed_on(message, StatusCode::NOT_FOUND) => {
-            HarborError::MissingBlob
-        }
-        (Operation::GetManifest | Operation::GetBlob, HarborKind::Harbor) => {
-            if message.starts_with("resource not found") {
-                HarborError::MissingTag
-            } else if answer.is_harbors {
-                // `artifact … not found`, `repository … not found`, `blob unknown`: Harbor looked at what it has
-                // itself, since its upstream did not answer.
-                HarborError::UpstreamSilent
-            } else {
-                not_harbor
-            }
-        }
-        (Operation::Api(_), HarborKind::Harbor) if message.starts_with("project ") => {
-            HarborError::Unauthorized(Refusal::NoSuchProject)
-        }
-        (Operation::Api(_) | Operation::Version | Operation::Token, HarborKind::Harbor) => {
-            if answer.is_harbors {
-                HarborError::Invalid(Invalid::Status { status: 404, said: answer.said() })
-            } else {
-                not_harbor
-            }
-        }
-    }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    // The form with a date is left out: neither Harbor nor Distribution sends it, and it would need a clock.
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// What an error's body says.
-struct ErrorBody {
-    message: String,
-    /// Whether it is the distribution spec's `{"errors":[{"code","message"}]}`, which Harbor's API uses too; an ingress
-    /// in front of Harbor writes something else.
-    is_harbors: bool,
-}
-
-impl ErrorBody {
-    fn parse(body: &[u8]) -> Self {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let told = |object: &Value, name: &str| object.get(name)?.as_str().filter(|t| !t.is_empty()).map(str::to_owned);
-        match body.get("errors").and_then(Value::as_array) {
-            Some(errors) => {
-                let message = errors.iter().find_map(|error| told(error, "message").or_else(|| told(error, "code")));
-                Self { message: message.unwrap_or_default(), is_harbors: true }
-            }
-            // A token server says `details`, an ingress `message`.
-            None => {
-                let message = told(&body, "message").or_else(|| told(&body, "details"));
-                Self { message: message.unwrap_or_default(), is_harbors: false }
-            }
-        }
-    }
-
-    /// The first line, cut to what a person reads; control characters are dropped.
-    fn said(&self) -> Option<String> {
-        let line = self.message.lines().find(|line| !line.trim().is_empty())?;
-        Some(line.trim().chars().filter(|c| !c.is_control()).take(SAID_MAX_CHARACTERS).collect())
     }
 }

@@ -20,8 +20,10 @@ pub mod docker_config;
 mod errors;
 mod lookup;
 mod options;
+mod redirect;
 mod registry;
 mod replication;
+mod request;
 pub mod retention;
 mod robot;
 #[cfg(test)]
@@ -38,10 +40,10 @@ use harbor_warmer_core::project::HarborKind;
 use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName, RepositoryPath};
 
 pub use api::{Artifact, ProjectSummary, SystemInfo};
-pub use errors::{AnswerClass, HarborError, Heals, Invalid, Refusal};
+pub use errors::{AnswerClass, Barred, HarborError, Heals, Interception, Invalid, Refusal, StorageFault};
 pub use lookup::look_up;
 pub use options::{Credentials, Options, OwnPolicy, Secret};
-pub use registry::{MANIFEST_MAX_BYTES, ManifestBody, ManifestHead, Upstream};
+pub use registry::{BlobHead, MANIFEST_MAX_BYTES, ManifestBody, ManifestHead, Upstream};
 pub use replication::{
     Destination, Endpoint, Execution, ExecutionId, Filters, Naming, NewPolicy, Parts, Policy, PolicyId,
     ReplicationClient, ReplicationRight, ReplicationStatus, ReplicationTask, Unnameable,

@@ -14,6 +14,12 @@ pub struct Options {
     pub url: reqwest::Url,
     /// How the warmer proves who it is.
     pub credentials: Credentials,
+    /// A token server at another address that gets the credentials, where a Distribution registry's challenges name
+    /// one. Without it only a token server at `url` is asked.
+    pub token_realm: Option<reqwest::Url>,
+    /// The hosts that a redirected blob may be read from, `*.example.com` for all below a domain; empty for every one
+    /// that is not this machine, link-local or a cloud's metadata.
+    pub blob_hosts: Vec<String>,
     /// A PEM file of certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Accept any certificate.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
 use super::errors::Operation;
-use super::transport::{Answer, Request};
+use super::request::Request;
 use super::{AnswerClass, Client, HarborError, Invalid, Repository};
 use harbor_warmer_core::project::HarborKind;
 
@@ -44,6 +44,30 @@ pub struct ManifestBody {
     pub bytes: Bytes,
     /// Its media type, without parameters; empty where the answer has none.
     pub media_type: String,
+}
+
+/// What [`Client::head_blob`] finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobHead {
+    /// Harbor has it.
+    Stored {
+        /// Its size there; none where the answer does not say, as in a redirect to the storage.
+        size_bytes: Option<u64>,
+    },
+    /// Harbor does not have it.
+    Absent,
+}
+
+impl BlobHead {
+    /// Whether Harbor has a blob of this size: one of another size is another blob or a broken one, whatever it is
+    /// called. Zero stands for a size that nobody told.
+    pub fn is_there(self, size_bytes: u64) -> bool {
+        match self {
+            Self::Stored { size_bytes: Some(told) } => told == size_bytes || size_bytes == 0,
+            Self::Stored { size_bytes: None } => true,
+            Self::Absent => false,
+        }
+    }
 }
 
 /// What [`Client::probe`] finds out.
@@ -86,7 +110,13 @@ impl Client {
             }
             (TagOrDigest::Digest(asked), _) => *asked,
             (TagOrDigest::Tag(_), Some(told)) => told,
-            (TagOrDigest::Tag(_), None) => return Err(HarborError::Invalid(Invalid::NoDigest)),
+            // Harbor passes on what its upstream told, and writes the header in any case.
+            (TagOrDigest::Tag(_), None) if headers.contains_key(DOCKER_CONTENT_DIGEST) => {
+                return Err(HarborError::Invalid(Invalid::NoDigest));
+            }
+            (TagOrDigest::Tag(_), None) => {
+                return Err(HarborError::Invalid(Invalid::NotHarbor(answer.status().as_u16())));
+            }
         };
         let media_type = media_type_of(headers);
         let from_storage =
@@ -136,16 +166,18 @@ impl Client {
         }
     }
 
-    /// The size of a blob that Harbor has in this repository, none where it has not. Never asks the upstream on
-    /// Harbor; on a Distribution cache see the [module's words](super).
+    /// Whether Harbor has a blob in this repository, and of what size. Never asks the upstream on Harbor; on a
+    /// Distribution cache see the [module's words](super).
+    ///
+    /// A redirect to the storage says that the blob is there: a registry looks it up before it names its place.
     ///
     /// # Errors
     /// Every answer that says neither.
-    pub async fn head_blob(&self, place: &Repository, digest: Digest) -> Result<Option<u64>, HarborError> {
+    pub async fn head_blob(&self, place: &Repository, digest: Digest) -> Result<BlobHead, HarborError> {
         self.counted(self.try_head_blob(place, digest).await)
     }
 
-    async fn try_head_blob(&self, place: &Repository, digest: Digest) -> Result<Option<u64>, HarborError> {
+    async fn try_head_blob(&self, place: &Repository, digest: Digest) -> Result<BlobHead, HarborError> {
         let path = self.registry_path(place, "blobs", digest);
         let request = match self.kind() {
             HarborKind::Harbor => self.pull(Method::HEAD, Operation::HeadBlob, path, place),
@@ -155,17 +187,20 @@ impl Client {
         };
         let answer = self.transport().ask(request.or_status(StatusCode::NOT_FOUND)).await?;
         Ok(match (answer.status(), self.kind()) {
-            (StatusCode::NOT_FOUND, _) => None,
-            (StatusCode::PARTIAL_CONTENT, HarborKind::Distribution) => Some(range_size_of(answer.headers())),
-            (_, HarborKind::Distribution) => None,
-            (_, HarborKind::Harbor) => Some(content_length_of(answer.headers())),
-        }
-        .map(Option::unwrap_or_default))
+            (StatusCode::NOT_FOUND, _) => BlobHead::Absent,
+            _ if answer.is_stored_elsewhere() => BlobHead::Stored { size_bytes: None },
+            (StatusCode::PARTIAL_CONTENT, HarborKind::Distribution) => {
+                BlobHead::Stored { size_bytes: range_size_of(answer.headers()) }
+            }
+            (_, HarborKind::Distribution) => BlobHead::Absent,
+            (_, HarborKind::Harbor) => BlobHead::Stored { size_bytes: content_length_of(answer.headers()) },
+        })
     }
 
     /// Makes Harbor fetch a blob, nearly without reading it; the bytes read. Harbor starts the copy to its own storage
     /// before it streams, so once the first bytes are here the copy runs by itself and the connection is dropped. That
-    /// it arrives is for [`Client::head_blob`] to say.
+    /// it arrives is for [`Client::head_blob`] to say. None are read where Harbor redirects to its storage: it has the
+    /// blob then.
     ///
     /// # Errors
     /// Also a transfer that ends before a byte came, or a small blob that comes short.
@@ -174,36 +209,40 @@ impl Client {
     }
 
     async fn try_touch_blob(&self, place: &Repository, digest: Digest, size_bytes: u64) -> Result<u64, HarborError> {
-        let mut answer = self.get_blob(place, digest).await?;
+        let mut answer = self.transport().ask(self.get_blob(place, digest)).await?;
+        if answer.is_stored_elsewhere() {
+            return Ok(0);
+        }
         let mut read = 0;
         while let Some(chunk) = answer.next_chunk().await? {
             read += self.count_bytes(&chunk);
-            if size_bytes > TOUCH_WHOLE_MAX_BYTES && read > 0 {
+            if read > 0 && !(1..=TOUCH_WHOLE_MAX_BYTES).contains(&size_bytes) {
                 return Ok(read);
             }
             if read > size_bytes {
                 return Err(HarborError::Invalid(Invalid::TooLarge { limit: size_bytes }));
             }
         }
-        complete(read, size_bytes)
+        complete(read, size_bytes.max(1))
     }
 
-    /// Reads a blob whole, a chunk at a time, and checks its length and digest; the bytes read.
+    /// Reads a blob whole, a chunk at a time, and checks its length and digest; the bytes read. A `size_bytes` of zero
+    /// stands for a size that nobody told.
     ///
     /// # Errors
     /// [`AnswerClass::Timeout`] when no byte comes for the stall timeout; [`AnswerClass::Invalid`] for a transfer that
-    /// is short, long, or other content.
+    /// is short, long, or other content; [`AnswerClass::Storage`] where it is redirected and can't be read there.
     pub async fn drain_blob(&self, place: &Repository, digest: Digest, size_bytes: u64) -> Result<u64, HarborError> {
         self.counted(self.try_drain_blob(place, digest, size_bytes).await)
     }
 
     async fn try_drain_blob(&self, place: &Repository, digest: Digest, size_bytes: u64) -> Result<u64, HarborError> {
-        let mut answer = self.get_blob(place, digest).await?;
+        let mut answer = self.transport().ask(self.get_blob(place, digest).from_storage()).await?;
         let mut hasher = Sha256::new();
         let mut read = 0;
         while let Some(chunk) = answer.next_chunk().await? {
             read += self.count_bytes(&chunk);
-            if read > size_bytes {
+            if size_bytes > 0 && read > size_bytes {
                 return Err(HarborError::Invalid(Invalid::TooLarge { limit: size_bytes }));
             }
             hasher.update(&chunk);
@@ -222,9 +261,9 @@ impl Client {
         self.counted(self.transport().ask(request).await.map(drop))
     }
 
-    async fn get_blob(&self, place: &Repository, digest: Digest) -> Result<Answer, HarborError> {
+    fn get_blob(&self, place: &Repository, digest: Digest) -> Request {
         let path = self.registry_path(place, "blobs", digest);
-        self.transport().ask(self.pull(Method::GET, Operation::GetBlob, path, place).streamed()).await
+        self.pull(Method::GET, Operation::GetBlob, path, place).streamed()
     }
 
     fn pull(&self, method: Method, operation: Operation, path: String, place: &Repository) -> Request {

@@ -3,6 +3,7 @@
 //! A policy is read, changed and written whole, so that whatever a newer Harbor keeps in it survives.
 
 mod destination;
+mod task_log;
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::api::text;
 use super::errors::Operation;
-use super::transport::{Request, Transport};
+use super::request::Request;
+use super::transport::Transport;
 use super::{AnswerClass, Client, ClientError, HarborError, Invalid, Repository};
 use crate::{Credentials, OwnPolicy};
 

@@ -3,6 +3,7 @@
 mod api;
 mod authorization;
 mod blobs;
+mod confinement;
 mod connections;
 mod manifests;
 mod replication;
@@ -111,6 +112,8 @@ pub(crate) fn options(url: &str) -> Options {
         kind: HarborKind::Harbor,
         url: url.parse().unwrap(),
         credentials: Credentials::Anonymous,
+        token_realm: None,
+        blob_hosts: Vec::new(),
         ca_file: None,
         insecure_skip_verify: false,
         // Long: a test that waits for one says so itself.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header};
+use http_auth::ChallengeParser;
 use serde_json::Value;
 
 use super::{HarborError, Refusal};
@@ -39,43 +40,21 @@ pub(super) struct Tokens {
 type Slot = tokio::sync::Mutex<Option<Token>>;
 
 impl Challenge {
-    /// The first `Bearer` challenge among a 401's headers.
+    /// The first `Bearer` challenge among a 401's headers; one line may hold several challenges.
     pub(super) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         headers.get_all(header::WWW_AUTHENTICATE).iter().find_map(|value| Self::parse(value.to_str().ok()?))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.trim().split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let mut challenge = Self { realm: String::new(), service: None, scope: None };
-        for (key, value) in Parameters(rest) {
-            match key.to_ascii_lowercase().as_str() {
-                "realm" => challenge.realm = value.to_owned(),
-                "service" => challenge.service = Some(value.to_owned()),
-                "scope" => challenge.scope = Some(value.to_owned()),
-                _ => {}
-            }
-        }
-        (!challenge.realm.is_empty()).then_some(challenge)
-    }
-}
-
-/// `key="value"` or `key=value`, separated by commas. A scope holds commas, so quotes count.
-struct Parameters<'a>(&'a str);
-
-impl<'a> Iterator for Parameters<'a> {
-    type Item = (&'a str, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, rest) = self.0.trim_start_matches([',', ' ']).split_once('=')?;
-        let (value, rest) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => rest.split_once(',').unwrap_or((rest, "")),
+        // What stands before a mistake is good: `Negotiate` comes with a token that no parameter is.
+        let challenges = ChallengeParser::new(text).map_while(Result::ok);
+        let bearer = { challenges }.find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"))?;
+        let parameter = |name: &str| {
+            let (_, value) = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+            Some(value.to_unescaped())
         };
-        self.0 = rest;
-        Some((key.trim(), value))
+        let realm = parameter("realm").filter(|realm| !realm.is_empty())?;
+        Some(Self { realm, service: parameter("service"), scope: parameter("scope") })
     }
 }
 
@@ -167,6 +146,19 @@ mod tests {
         None,
         Some("repository:p/a:pull,push")
     )]
+    #[case::after_another_challenge_in_the_same_line(
+        r#"Basic realm="a, b", charset="UTF-8", Bearer realm="https://t/",service="s""#,
+        "https://t/",
+        Some("s"),
+        None
+    )]
+    #[case::before_one_that_is_no_parameters(
+        r#"Bearer realm="https://t/",service="s", Negotiate YIIabc=="#,
+        "https://t/",
+        Some("s"),
+        None
+    )]
+    #[case::escaped(r#"Bearer realm="https://t/?a=\"b\"",service="a\\b""#, r#"https://t/?a="b""#, Some(r"a\b"), None)]
     fn a_bearer_challenge_is_read(
         #[case] text: &str,
         #[case] realm: &str,

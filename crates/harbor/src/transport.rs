@@ -1,22 +1,26 @@
 //! One request to a Harbor and its answer: credentials, tokens, redirects, time limits and the reading of errors.
 //!
 //! A request is sent at most twice: once more with a new token or a changed secret after a 401. Nothing else is
-//! repeated here. Credentials go to the configured address and to nobody else, wherever a redirect leads.
+//! repeated here. Credentials go to the configured address and to nobody else (a token server elsewhere only if the
+//! configuration names it), wherever a redirect or a challenge leads. What is fetched from elsewhere at all is a blob
+//! that is to be read whole, from an address that [`Reach`] allows.
 
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::Url;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::credentials::{Credentials, Reading};
-use super::errors::{ERROR_BODY_MAX_BYTES, Operation, classify};
+use super::errors::{ERROR_BODY_MAX_BYTES, Operation, classify, is_page};
+use super::redirect::{Reach, Redirect};
+use super::request::{Accepted, Request, Storage};
 use super::tokens::{Challenge, Token, Tokens};
-use super::{ClientError, HarborError, Invalid, Options, Refusal, tls};
+use super::{ClientError, HarborError, Interception, Invalid, Options, Refusal, StorageFault, tls};
 use harbor_warmer_core::project::HarborKind;
 
 /// A connection that isn't there after this won't come.
@@ -24,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Redirects of a blob that are followed: Harbor's to its storage, and one of the storage's own.
 const REDIRECTS_MAX: usize = 3;
+
+/// The largest answer of the API that is read.
+pub(super) const API_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The largest answer of a token server that is read.
 const TOKEN_MAX_BYTES: usize = 256 * 1024;
@@ -38,6 +45,10 @@ const PAGES_MAX: usize = 100;
 #[derive(Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// For addresses that an answer names: its names lead nowhere that is barred.
+    outside: reqwest::Client,
+    reach: Reach,
+    token_realm: Option<Url>,
     base: Url,
     kind: HarborKind,
     request_timeout: Duration,
@@ -46,31 +57,13 @@ pub(super) struct Transport {
     tokens: Arc<Tokens>,
 }
 
-/// A request to be sent.
-pub(super) struct Request {
-    method: Method,
-    operation: Operation,
-    path: String,
-    repository: String,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-    is_streamed: bool,
-    accepted: Accepted,
-}
-
-/// Which answer that is not a success is none of an error.
-#[derive(Clone, Copy)]
-enum Accepted {
-    Success,
-    Status(StatusCode),
-    NotFoundWhere(fn(&[u8]) -> bool),
-}
-
 /// An answer whose body is still to be read.
 pub(super) struct Answer {
     response: reqwest::Response,
     chunk_timeout: Option<Duration>,
     limit: Duration,
+    /// It is not the configured address's.
+    is_outside: bool,
 }
 
 /// Makes ring the process's cryptography, once; whoever was first before stays. Every user of TLS calls it first.
@@ -82,70 +75,21 @@ pub fn install_crypto_provider() {
     });
 }
 
-// === impl Request ===
-
-impl Request {
-    pub(super) fn new(method: Method, operation: Operation, path: String) -> Self {
-        Self {
-            method,
-            operation,
-            path,
-            repository: String::new(),
-            headers: HeaderMap::new(),
-            body: None,
-            is_streamed: false,
-            accepted: Accepted::Success,
-        }
-    }
-
-    /// Pulls from this repository, for which a token may be needed.
-    pub(super) fn pulls(mut self, repository: String) -> Self {
-        self.repository = repository;
-        self
-    }
-
-    pub(super) fn accept(mut self, types: HeaderValue) -> Self {
-        self.headers.insert(header::ACCEPT, types);
-        self
-    }
-
-    pub(super) fn header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        self
-    }
-
-    pub(super) fn json_body(mut self, body: &Value) -> Self {
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.body = Some(body.to_string().into());
-        self
-    }
-
-    /// Its body may take as long as it needs, as long as bytes come: the stall timeout counts.
-    pub(super) fn streamed(mut self) -> Self {
-        self.is_streamed = true;
-        self
-    }
-
-    /// An answer with this status is no error.
-    pub(super) fn or_status(mut self, status: StatusCode) -> Self {
-        self.accepted = Accepted::Status(status);
-        self
-    }
-
-    /// A 404 whose body says what is expected is no error.
-    pub(super) fn or_404_where(mut self, says: fn(&[u8]) -> bool) -> Self {
-        self.accepted = Accepted::NotFoundWhere(says);
-        self
-    }
-}
-
 // === impl Transport ===
 
 impl Transport {
     pub(super) fn new(options: &Options) -> Result<Self, ClientError> {
+        Self::within(options, Reach::new(&options.url, &options.blob_hosts))
+    }
+
+    /// With these bounds for what redirects lead to.
+    pub(super) fn within(options: &Options, reach: Reach) -> Result<Self, ClientError> {
         install_crypto_provider();
         Ok(Self {
-            http: http_client(options)?,
+            http: http_client(options, None)?,
+            outside: http_client(options, Some(&reach))?,
+            reach,
+            token_realm: options.token_realm.clone(),
             credentials: Arc::new(Credentials::new(&options.credentials, &options.url)?),
             base: options.url.clone(),
             kind: options.kind,
@@ -188,20 +132,29 @@ impl Transport {
         self.kind
     }
 
-    /// Sends a request. What comes back is a success, or what the request accepts besides.
+    /// Sends a request. What comes back is a success, or what the request accepts besides; for a blob that is not to be
+    /// read also the redirect to where it is stored.
     pub(super) async fn ask(&self, request: Request) -> Result<Answer, HarborError> {
         let authorization = self.authorization(&request).await?;
         let mut answer = self.exchange(&request, authorization.as_ref()).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
+            && !answer.is_outside
             && let Some(authorization) = self.another(&request, authorization.as_ref(), answer.headers()).await?
         {
             answer = self.exchange(&request, Some(&authorization)).await?;
         }
         let status = answer.status();
+        if status.is_success() && is_page(answer.headers(), b"") {
+            return Err(HarborError::Intercepted(Interception::Page(status.as_u16())));
+        }
         match request.accepted {
-            _ if status.is_success() => return Ok(answer),
+            _ if status.is_success() || answer.is_stored_elsewhere() => return Ok(answer),
             Accepted::Status(accepted) if status == accepted => return Ok(answer),
             Accepted::Success | Accepted::Status(_) | Accepted::NotFoundWhere(_) => {}
+        }
+        if answer.is_outside {
+            let to = answer.response.url().origin().ascii_serialization();
+            return Err(HarborError::Storage { to, fault: StorageFault::Status(status.as_u16()) });
         }
         let headers = answer.headers().clone();
         let body = self.read_error(&mut answer).await;
@@ -216,7 +169,7 @@ impl Transport {
 
     /// Sends a request whose answer is JSON.
     pub(super) async fn json(&self, request: Request) -> Result<Value, HarborError> {
-        self.ask(request).await?.read_json(super::api::API_MAX_BYTES).await
+        self.ask(request).await?.read_json(API_MAX_BYTES).await
     }
 
     /// A token at hand, else the credentials as they are: Harbor takes a robot's directly.
@@ -256,27 +209,23 @@ impl Transport {
             // Harbor is its own token server. Its challenge names the address that it believes to have, which need not
             // be the one that it is reached by.
             HarborKind::Harbor => self.base.join("/service/token").map_err(|_| refused())?,
-            HarborKind::Distribution => Url::parse(&challenge.realm).map_err(|_| refused())?,
+            HarborKind::Distribution => self.pinned(self.base.join(&challenge.realm).map_err(|_| refused())?)?,
         };
-        if !matches!(url.scheme(), "https" | "http") {
-            return Err(refused());
-        }
         let scope = match &challenge.scope {
             Some(scope) => Some(scope.clone()),
             None if repository.is_empty() => None,
             None => Some(format!("repository:{repository}:pull")),
         };
-        let may_have_credentials = url.scheme() == "https" || url.origin() == self.base.origin();
         url.query_pairs_mut()
             .extend_pairs(challenge.service.iter().map(|service| ("service", service)))
             .extend_pairs(scope.iter().map(|scope| ("scope", scope)));
         let mut builder = self.http.get(url).timeout(self.request_timeout);
-        if let Some(basic) = basic.filter(|_| may_have_credentials) {
+        if let Some(basic) = basic {
             builder = builder.header(header::AUTHORIZATION, basic);
         }
         let limit = self.request_timeout;
         let response = builder.send().await.map_err(|error| failed(error, "give a token", limit))?;
-        let mut answer = Answer { response, chunk_timeout: None, limit };
+        let mut answer = Answer { response, chunk_timeout: None, limit, is_outside: false };
         let status = answer.status();
         if !status.is_success() {
             let headers = answer.headers().clone();
@@ -286,43 +235,77 @@ impl Transport {
         Token::from_json(&answer.read_json(TOKEN_MAX_BYTES).await?, Instant::now())
     }
 
-    /// Sends a request once, and follows it to where it is redirected.
-    async fn exchange(&self, request: &Request, authorization: Option<&HeaderValue>) -> Result<Answer, HarborError> {
-        let not_a_url = |_| HarborError::Invalid(Invalid::NotTheApi);
-        let asked = self.base.join(&request.path).map_err(not_a_url)?;
-        let mut url = asked.clone();
-        for _ in 0..=REDIRECTS_MAX {
-            let answer = self.send(request, url.clone(), authorization).await?;
-            if !answer.status().is_redirection() {
-                return Ok(answer);
-            }
-            let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-            let Some(target) = location.and_then(|location| url.join(location).ok()) else {
-                return Ok(answer);
-            };
-            self.may_follow(request, &asked, &target)?;
-            url = target;
+    /// A token server gets the credentials, so it is the configured address's own, or the one that the configuration
+    /// names. What a challenge says alone decides nothing.
+    fn pinned(&self, realm: Url) -> Result<Url, HarborError> {
+        let is_named = self
+            .token_realm
+            .as_ref()
+            .is_some_and(|named| named.origin() == realm.origin() && named.path() == realm.path());
+        let is_own = realm.origin() == self.base.origin();
+        if (is_own || is_named) && realm.username().is_empty() && realm.password().is_none() {
+            return Ok(realm);
         }
-        Err(HarborError::Invalid(Invalid::Redirected { to: url.origin().ascii_serialization() }))
+        Err(HarborError::Unauthorized(Refusal::ForeignRealm { to: realm.origin().ascii_serialization() }))
     }
 
-    /// Whether a redirect is one to follow: a blob's to Harbor's storage, which has a host and a query of its own.
-    fn may_follow(&self, request: &Request, asked: &Url, target: &Url) -> Result<(), HarborError> {
-        let own = target.origin() == asked.origin();
-        if own && self.kind == HarborKind::Harbor && target.path().starts_with("/v2/") {
-            // Docker Hub's single names: 301 to `library/…`, but its blobs and its record are only found there.
-            let to = target.path().trim_start_matches("/v2/");
-            let to = to.rsplit_once("/manifests/").or_else(|| to.rsplit_once("/blobs/")).map_or(to, |(name, _)| name);
-            return Err(HarborError::Invalid(Invalid::Renamed { to: to.to_owned() }));
+    /// Sends a request once, and follows it to where it is redirected, as far as that is of use.
+    async fn exchange(&self, request: &Request, authorization: Option<&HeaderValue>) -> Result<Answer, HarborError> {
+        let asked = self.base.join(&request.path).map_err(|_| HarborError::Invalid(Invalid::NotTheApi))?;
+        let origin_of = |url: &Url| url.origin().ascii_serialization();
+        let mut url = asked.clone();
+        let mut answer = self.send(request, url.clone(), authorization).await?;
+        for _ in 0..REDIRECTS_MAX {
+            let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+            let target = location.and_then(|location| url.join(location).ok());
+            let Some(target) = target.filter(|_| answer.status().is_redirection()) else { return Ok(answer) };
+            let redirect = match answer.is_outside {
+                true => Redirect::Stored(target),
+                false => Redirect::read(self.kind, request.operation, answer.status(), &asked, target),
+            };
+            match redirect {
+                Redirect::Stored(_) if request.storage == Storage::Tells => return Ok(answer),
+                Redirect::Stored(target) => {
+                    answer = self.send_outside(request, target.clone()).await?;
+                    url = target;
+                }
+                Redirect::Own(target) => {
+                    answer = self.send(request, target.clone(), authorization).await?;
+                    url = target;
+                }
+                Redirect::Renamed(to) => return Err(HarborError::Invalid(Invalid::Renamed { to })),
+                Redirect::Moved(to) => return Err(HarborError::Invalid(Invalid::Redirected { to: origin_of(&to) })),
+                Redirect::LogIn(to) => {
+                    return Err(HarborError::Intercepted(Interception::LogIn { to: origin_of(&to) }));
+                }
+            }
         }
-        let is_storage = request.operation == Operation::GetBlob
-            && target.path() != asked.path()
-            && (target.scheme() == "https" || asked.scheme() == "http" && target.scheme() == "http");
-        let is_own_of_a_cache = own && self.kind == HarborKind::Distribution;
-        if is_storage || is_own_of_a_cache {
-            return Ok(());
+        match answer.status().is_redirection() {
+            true => Err(HarborError::Storage { to: origin_of(&url), fault: StorageFault::Endless }),
+            false => Ok(answer),
         }
-        Err(HarborError::Invalid(Invalid::Redirected { to: target.origin().ascii_serialization() }))
+    }
+
+    /// Reads from an address that an answer named: without credentials, and only where that is allowed.
+    async fn send_outside(&self, request: &Request, url: Url) -> Result<Answer, HarborError> {
+        let to = url.origin().ascii_serialization();
+        let client = match url.origin() == self.base.origin() {
+            // A storage that Harbor's own address leads to.
+            true => &self.http,
+            false => match self.reach.allows(&url) {
+                Ok(()) => &self.outside,
+                Err(barred) => return Err(HarborError::Storage { to, fault: StorageFault::Barred(barred) }),
+            },
+        };
+        let builder = client.request(request.method.clone(), url).headers(request.headers.clone());
+        let mut answer = self.answer(request, builder).await.map_err(|error| match error {
+            HarborError::Unreachable { source, .. } => {
+                HarborError::Storage { to, fault: StorageFault::Connection(tls::cause_of(&source)) }
+            }
+            error => error,
+        })?;
+        answer.is_outside = true;
+        Ok(answer)
     }
 
     async fn send(
@@ -331,25 +314,28 @@ impl Transport {
         url: Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, HarborError> {
-        let is_own = url.origin() == self.base.origin();
         let mut builder = self.http.request(request.method.clone(), url).headers(request.headers.clone());
-        if let Some(authorization) = authorization.filter(|_| is_own) {
+        if let Some(authorization) = authorization {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
+        self.answer(request, builder).await
+    }
+
+    async fn answer(&self, request: &Request, builder: reqwest::RequestBuilder) -> Result<Answer, HarborError> {
         if request.is_streamed {
             let limit = self.stall_timeout;
             let response = match tokio::time::timeout(limit, builder.send()).await {
                 Ok(response) => response.map_err(|error| failed(error, "answer", limit))?,
                 Err(_) => return Err(HarborError::Timeout { waited_for: "answer", limit }),
             };
-            return Ok(Answer { response, chunk_timeout: Some(self.stall_timeout), limit });
+            return Ok(Answer { response, chunk_timeout: Some(limit), limit, is_outside: false });
         }
         let limit = self.request_timeout;
         let response = builder.timeout(limit).send().await.map_err(|error| failed(error, "answer", limit))?;
-        Ok(Answer { response, chunk_timeout: None, limit })
+        Ok(Answer { response, chunk_timeout: None, limit, is_outside: false })
     }
 
     /// As much of an error's body as is worth reading, and as came in time; what is missing makes the error vaguer.
@@ -378,6 +364,11 @@ impl Answer {
 
     pub(super) fn headers(&self) -> &HeaderMap {
         self.response.headers()
+    }
+
+    /// It is no content, but a redirect to where that is stored.
+    pub(super) fn is_stored_elsewhere(&self) -> bool {
+        self.status().is_redirection() && self.headers().contains_key(header::LOCATION)
     }
 
     /// The next piece of the body; none at its end. Dropping the answer before that closes the connection.
@@ -430,7 +421,7 @@ fn failed(error: reqwest::Error, waited_for: &'static str, limit: Duration) -> H
 
 /// HTTP/1.1 alone: several streams are faster than one that is multiplexed, and closing one is closing a connection,
 /// which every proxy on the way understands. Proxies come from the environment.
-fn http_client(options: &Options) -> Result<reqwest::Client, ClientError> {
+fn http_client(options: &Options, reach: Option<&Reach>) -> Result<reqwest::Client, ClientError> {
     let mut named = None;
     if let Some(path) = &options.ca_file {
         let pem = std::fs::read(path).map_err(|source| ClientError::CaFileUnreadable { path: path.clone(), source })?;
@@ -439,11 +430,13 @@ fn http_client(options: &Options) -> Result<reqwest::Client, ClientError> {
         named = Some(tls.ok_or_else(|| ClientError::CaFileInvalid { path: path.clone() })?);
     }
     let builder = || {
+        let builder = match reach {
+            Some(reach) => reqwest::Client::builder().dns_resolver(reach.resolver()),
+            None => reqwest::Client::builder(),
+        };
         let builder = match &named {
-            Some(tls) if !options.insecure_skip_verify => {
-                reqwest::Client::builder().tls_backend_preconfigured(tls.clone())
-            }
-            _ => reqwest::Client::builder(),
+            Some(tls) if !options.insecure_skip_verify => builder.tls_backend_preconfigured(tls.clone()),
+            _ => builder,
         };
         builder
             .user_agent(concat!("harbor-warmer/", env!("CARGO_PKG_VERSION")))

@@ -82,6 +82,12 @@ pub static URL: Format = Format::new(
     "^https?://([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?/?$",
 );
 
+/// The URL of a token server: with a path, and without a user.
+pub static TOKEN_URL: Format = Format::new("URL", "^https?://[^@/?#\\s]+/[^?#\\s]*$");
+
+/// A host, or all below a domain.
+pub static HOST_PATTERN: Format = Format::new("hosts", "^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$");
+
 /// The user name of Basic credentials (RFC 7617, 2).
 pub static USER_NAME: Format = Format::new("text", "^[^:]+$");
 

@@ -483,9 +483,11 @@ impl Sought {
 fn is_trouble(error: &RelayError) -> bool {
     match error {
         RelayError::Harbor(error) => match error.class() {
-            AnswerClass::RateLimited | AnswerClass::ServerError | AnswerClass::Timeout | AnswerClass::Unreachable => {
-                true
-            }
+            AnswerClass::RateLimited
+            | AnswerClass::Outage
+            | AnswerClass::ServerError
+            | AnswerClass::Timeout
+            | AnswerClass::Unreachable => true,
             AnswerClass::MissingTag
             | AnswerClass::MissingBlob
             | AnswerClass::NotFoundAmbiguous
@@ -494,6 +496,8 @@ fn is_trouble(error: &RelayError) -> bool {
             | AnswerClass::Forbidden
             | AnswerClass::UpstreamRefused
             | AnswerClass::PolicyRefused
+            | AnswerClass::Intercepted
+            | AnswerClass::Storage
             | AnswerClass::Invalid => false,
         },
         RelayError::UpstreamSilent | RelayError::Store(_) => false,

@@ -251,8 +251,8 @@ impl Asked<'_> {
             if !can_ask {
                 return Ok(PlanBlob { digest, size_bytes, local: None });
             }
-            let size = self.client.head_blob(&self.place, digest).await.map_err(|error| error.to_string())?;
-            Ok(PlanBlob { digest, size_bytes, local: Some(size.is_some()) })
+            let head = self.client.head_blob(&self.place, digest).await.map_err(|error| error.to_string())?;
+            Ok(PlanBlob { digest, size_bytes, local: Some(head.is_there(size_bytes)) })
         });
         let heads: Vec<Result<PlanBlob, String>> = stream::iter(heads).buffered(HEADS_AT_ONCE).collect().await;
         let (mut asked, mut reason) = (BTreeMap::new(), content.unknown);

@@ -164,6 +164,10 @@ pub(super) fn unanswered(error: &HarborError) -> Finding {
         }
         AnswerClass::Timeout => "look at the network between here and Harbor, and at Harbor's load",
         AnswerClass::ServerError => "look at the logs of Harbor's core and nginx",
+        AnswerClass::Outage => "look whether Harbor, and the ingress or load balancer before it, are up",
+        AnswerClass::Intercepted => {
+            "look at the ingress, firewall or login proxy before Harbor: it must let /v2/ and /api/ through as they are"
+        }
         _ => "look at url: it must be the address of a Harbor, without a path",
     };
     Finding::bad(format!("it does not answer: {error}"), cure)

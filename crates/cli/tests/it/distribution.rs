@@ -2,6 +2,7 @@
 //! these tests are skipped, unless `HARBOR_WARMER_REQUIRE_REGISTRY=1` says that it has to be there.
 
 mod origin;
+mod redirects;
 mod registry;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,16 @@ impl Site {
         layer: usize,
         upstream: impl FnOnce(SocketAddr) -> SocketAddr,
     ) -> Option<Self> {
+        Self::with_middleware(transfer, scale, layer, upstream, "").await
+    }
+
+    async fn with_middleware(
+        transfer: &str,
+        scale: f64,
+        layer: usize,
+        upstream: impl FnOnce(SocketAddr) -> SocketAddr,
+        middleware: &str,
+    ) -> Option<Self> {
         if !is_installed() {
             return None;
         }
@@ -58,7 +69,7 @@ impl Site {
         let mut origin = Registry::new(free_address(), None);
         origin.start().await;
         let image = push(&http, origin.address, layer).await;
-        let mut cache = Registry::new(free_address(), Some(upstream(origin.address)));
+        let mut cache = Registry::with(free_address(), Some(upstream(origin.address)), middleware);
         cache.start().await;
         let directory = tempfile::tempdir().unwrap();
         let text = format!(

@@ -72,7 +72,18 @@ impl Image {
             waiting @ Waiting::Turn => stuck(Problem::Turn, waiting.to_string()),
             waiting @ Waiting::Blobs => stuck(Problem::Copying, waiting.to_string()),
             waiting @ Waiting::Record => stuck(Problem::Recording, waiting.to_string()),
-            waiting @ Waiting::Tag(_) => stuck(Problem::TagPending, waiting.to_string()),
+            waiting @ Waiting::Tag(_) => {
+                let mut view = StuckView::new(step, Problem::TagPending, waiting.to_string());
+                // What is on already is no advice.
+                let sooner = match (project.complete_index, project.resolves_through) {
+                    (true, true) => "",
+                    (true, false) => " `resolveThrough` on the project has Harbor record tags sooner.",
+                    (false, true) => " `completeIndex: true` on the project has Harbor record tags sooner.",
+                    (false, false) => return Some(view),
+                };
+                view.cure = format!("Nothing, but it may take 7 minutes.{sooner}");
+                Some(view)
+            }
             waiting @ Waiting::Strain => stuck(Problem::Strain, waiting.to_string()),
         }
     }

@@ -65,7 +65,12 @@ pub enum Step {
     /// GET a recorded platform manifest by digest: Harbor counts it as a pull, and its retention keeps it.
     Keep(Digest),
     /// Ask whether Harbor has the blob.
-    LookForBlob(Digest),
+    LookForBlob {
+        /// The blob.
+        digest: Digest,
+        /// Its size: Harbor has it if it has so much of it.
+        size_bytes: u64,
+    },
     /// Ask for the blob until its transfer has begun; Harbor goes on by itself.
     TouchBlob {
         /// Which.
@@ -130,7 +135,7 @@ impl Step {
             Self::ReadChild { digest, .. } | Self::LookForArtifact(digest) | Self::Keep(digest) => {
                 About::Manifest(*digest)
             }
-            Self::LookForBlob(digest) | Self::TouchBlob { digest, .. } | Self::DrainBlob { digest, .. } => {
+            Self::LookForBlob { digest, .. } | Self::TouchBlob { digest, .. } | Self::DrainBlob { digest, .. } => {
                 About::Blob(*digest)
             }
             Self::Begin
@@ -154,7 +159,7 @@ impl fmt::Display for Step {
             Self::ReadRoot { through_project: false } => f.write_str("read the index through the second project"),
             Self::ReadChild { digest, .. } => write!(f, "read the manifest {digest}"),
             Self::Keep(digest) => write!(f, "pull the manifest {digest} to keep it"),
-            Self::LookForBlob(digest) => write!(f, "look for the blob {digest}"),
+            Self::LookForBlob { digest, .. } => write!(f, "look for the blob {digest}"),
             Self::TouchBlob { digest, .. } => write!(f, "ask for the blob {digest}"),
             Self::DrainBlob { digest, .. } => write!(f, "read the blob {digest}"),
             Self::LookForArtifact(digest) => write!(f, "look for the artifact {digest}"),
@@ -386,7 +391,7 @@ impl Image {
     fn plan_blob(&self, digest: Digest, blob: &BlobState, project: &Project, now: Timestamp, plan: &mut Plan) {
         let timers = project.timers;
         let size_bytes = blob.size_bytes;
-        let drain = Step::DrainBlob { digest, size_bytes };
+        let (look, drain) = (Step::LookForBlob { digest, size_bytes }, Step::DrainBlob { digest, size_bytes });
         let ask = match project.transfer {
             Transfer::Touch => Step::TouchBlob { digest, size_bytes },
             Transfer::Drain => drain.clone(),
@@ -395,15 +400,17 @@ impl Image {
         let looking_is_free = project.kind == HarborKind::Harbor;
         let looked = blob.checked.is_some_and(|checked| checked >= self.verify_since);
         let Some(asked) = blob.asked.filter(|asked| *asked >= self.verify_since || looked || !looking_is_free) else {
-            plan.steps.push(if looking_is_free && !looked { Step::LookForBlob(digest) } else { ask });
+            plan.steps.push(if looking_is_free && !looked { look } else { ask });
             return;
         };
         if blob.copy_was_refused(project, now) {
+            let instead = blob.other_size.map(|kept| format!(" (it has {kept} bytes of {size_bytes})"));
             plan.stuck = Some(Next::Refused(
                 About::Blob(digest),
                 format!(
-                    "Harbor was given the blob {digest} again and again and does not keep it: its project's quota may \
-                     be used up, Harbor may be read-only, or its storage may be down"
+                    "Harbor was given the blob {digest} again and again and does not keep it{}: its project's quota \
+                     may be used up, Harbor may be read-only, or its storage may be down",
+                    instead.unwrap_or_default()
                 ),
             ));
             return;
@@ -432,7 +439,7 @@ impl Image {
             // 20 MB/s is a guess at what the copy needs; a look before its end costs another copy.
             due = due.max(asked + Duration::from_millis(200 + size_bytes / 20_000));
         }
-        plan.at(due, now, Step::LookForBlob(digest), Waiting::Blobs);
+        plan.at(due, now, look, Waiting::Blobs);
         if !drained {
             plan.wait(patience_ends.min(again), Waiting::Blobs);
         } else if let Some(drained) = blob.drained {

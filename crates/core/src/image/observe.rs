@@ -60,6 +60,13 @@ pub enum Observation {
     BlobLocal(Digest),
     /// Harbor does not have it (yet).
     BlobAbsent(Digest),
+    /// Harbor has something under its name that has another size: it does not have the blob.
+    BlobOfOtherSize {
+        /// The blob.
+        digest: Digest,
+        /// Bytes that Harbor has.
+        size_bytes: u64,
+    },
     /// Harbor was asked to fetch it, and began to.
     BlobAsked(Digest),
     /// It was read to its end, and was what its digest says.
@@ -178,20 +185,14 @@ impl Image {
             Observation::BlobLocal(digest) => {
                 let blob = self.blobs.entry(digest).or_default();
                 blob.checked = Some(now);
+                blob.other_size = None;
                 if blob.local.is_none() {
                     blob.local = Some(now);
                     self.progressed(About::Blob(digest));
                 }
             }
-            Observation::BlobAbsent(digest) => {
-                let blob = self.blobs.entry(digest).or_default();
-                blob.checked = Some(now);
-                if blob.local.take().is_some() {
-                    // It was there and is gone: a new story, in which nobody asked for it yet.
-                    *blob = BlobState { size_bytes: blob.size_bytes, distributable: true, ..BlobState::default() };
-                    blob.checked = Some(now);
-                }
-            }
+            Observation::BlobAbsent(digest) => self.blob_absent(digest, None, now),
+            Observation::BlobOfOtherSize { digest, size_bytes } => self.blob_absent(digest, Some(size_bytes), now),
             Observation::BlobAsked(digest) => self.blob_asked(digest, now),
             Observation::BlobDrained(digest) => {
                 self.blob_asked(digest, now);
@@ -324,6 +325,16 @@ impl Image {
             state.size_bytes = blob.size_bytes;
             state.distributable = blob.distributable;
         }
+    }
+
+    fn blob_absent(&mut self, digest: Digest, other_size: Option<u64>, now: Timestamp) {
+        let blob = self.blobs.entry(digest).or_default();
+        if blob.local.is_some() {
+            // It was there and is gone: a new story, in which nobody asked for it yet.
+            *blob = BlobState { size_bytes: blob.size_bytes, distributable: true, ..BlobState::default() };
+        }
+        blob.checked = Some(now);
+        blob.other_size = other_size;
     }
 
     fn blob_asked(&mut self, digest: Digest, now: Timestamp) {

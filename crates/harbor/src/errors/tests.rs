@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
+use http::{HeaderMap, StatusCode, header};
+
 use super::*;
+use harbor_warmer_core::project::HarborKind;
 
 const DISTRIBUTION: HarborKind = HarborKind::Distribution;
 const HARBOR: HarborKind = HarborKind::Harbor;
@@ -127,6 +130,13 @@ fn errors(code: &str, message: &str) -> String {
     "replication execution 7 not found",
     AnswerClass::Invalid
 )]
+#[case::replication_disabled(
+    Operation::Api("start replications"),
+    412,
+    "PRECONDITION",
+    "the policy 7 is disabled",
+    AnswerClass::Invalid
+)]
 #[case::policy_name_taken(Operation::Api("x"), 409, "CONFLICT", "policy exists", AnswerClass::Invalid)]
 #[case::bad_request(Operation::GetManifest, 400, "MANIFEST_INVALID", "manifest invalid", AnswerClass::Invalid)]
 fn harbors_answers_are_told_apart(
@@ -219,20 +229,82 @@ fn only_an_artifact_or_repository_that_is_not_found_is_not_recorded(#[case] mess
 
 #[rstest]
 #[case::seconds("120", Some(120))]
-#[case::date("Wed, 21 Oct 2026 07:28:00 GMT", None)]
+#[case::date("Wed, 21 Oct 2026 07:28:00 GMT", Some(60))]
+#[case::obsolete_date("Wednesday, 21-Oct-26 07:28:00 GMT", Some(60))]
 #[case::nonsense("-1", None)]
-fn a_429_is_asked_how_long_to_wait(#[case] text: &str, #[case] seconds: Option<u64>) {
-    let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+#[case::before_now("Wed, 21 Oct 2026 07:26:59 GMT", None)]
+fn a_429_and_a_503_are_asked_how_long_to_wait(#[case] text: &str, #[case] seconds: Option<u64>) {
+    let date = "Wed, 21 Oct 2026 07:27:00 GMT".parse().unwrap();
+    let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap()), (header::DATE, date)]);
+    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+        let error = classify(Operation::GetBlob, HARBOR, status, &headers, b"");
+        assert_eq!(error.retry_after(), seconds.map(Duration::from_secs));
+    }
+}
+
+#[test]
+fn a_date_without_the_time_that_it_was_said_is_not_guessed_at() {
+    let headers = HeaderMap::from_iter([(header::RETRY_AFTER, "Wed, 21 Oct 2026 07:28:00 GMT".parse().unwrap())]);
     let error = classify(Operation::GetBlob, HARBOR, StatusCode::TOO_MANY_REQUESTS, &headers, b"");
-    assert_eq!(error.retry_after(), seconds.map(Duration::from_secs));
+    assert_eq!(error.retry_after(), None);
+}
+
+const PAGE: &str = "<!DOCTYPE html>\n<html><title>no</title></html>";
+
+#[rstest]
+#[case::request_timeout(408, "")]
+#[case::too_early(425, "")]
+#[case::page_of_a_gateway(500, PAGE)]
+#[case::bad_gateway(502, PAGE)]
+#[case::unavailable(503, "upstream connect error")]
+#[case::gateway_timeout(504, "")]
+#[case::storage_full(507, "")]
+#[case::cloudflare_unknown(520, "")]
+#[case::cloudflare_down(521, "")]
+#[case::cloudflare_timeout(522, "error code: 522")]
+#[case::cloudflare_unreachable(523, "")]
+#[case::cloudflare_slow(524, "")]
+#[case::cloudflare_handshake(525, "")]
+#[case::cloudflare_certificate(526, "")]
+#[case::cloudflare_railgun(527, "")]
+#[case::overloaded(529, "")]
+#[case::cloudflare_name(530, "error code: 1016")]
+fn an_outage_heals_and_is_no_fault_of_an_image(#[case] status: u16, #[case] body: &str) {
+    for operation in [Operation::HeadManifest, Operation::GetManifest, Operation::GetBlob, Operation::Api("x")] {
+        let error = answer(operation, HARBOR, status, body);
+        assert_eq!(error.class(), AnswerClass::Outage, "{error:?}");
+        assert_eq!(error.class().heals(), Heals::Harbor);
+    }
+}
+
+#[rstest]
+#[case::firewall_forbids(403, PAGE)]
+#[case::firewall_refuses_the_path(400, "<html><center><h1>400 Bad Request</h1></center></html>")]
+#[case::ingress_wants_a_password(401, PAGE)]
+#[case::method(405, PAGE)]
+#[case::too_long(414, PAGE)]
+#[case::log_in_to_the_network(511, "")]
+fn a_page_that_refuses_is_not_harbors_and_no_right_is_missing(#[case] status: u16, #[case] body: &str) {
+    for operation in [Operation::GetManifest, Operation::GetBlob, Operation::Api("read artifacts")] {
+        let error = answer(operation, HARBOR, status, body);
+        assert!(matches!(error, HarborError::Intercepted(Interception::Refused(_))), "{error:?}");
+        assert!(error.bars_reading());
+    }
+}
+
+#[test]
+fn a_head_is_told_from_harbors_by_its_type() {
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, "text/html".parse().unwrap())]);
+    let error = classify(Operation::HeadManifest, HARBOR, StatusCode::FORBIDDEN, &headers, b"");
+    assert_eq!(error.class(), AnswerClass::Intercepted);
 }
 
 #[test]
 fn what_a_body_says_is_one_short_line() {
     let said = "a\u{1b}[31m line".to_owned() + &"é".repeat(500) + "\nand more";
     let error = answer(Operation::GetBlob, HARBOR, 502, &errors("UNKNOWN", &said)).to_string();
-    assert!(error.starts_with("Harbor answered 502: a[31m line"), "{error}");
-    assert!(error.chars().count() < 190 && !error.contains("more"), "{error}");
+    assert!(error.starts_with("Harbor answered 502 and can't serve at present: a[31m line"), "{error}");
+    assert!(error.chars().count() < 220 && !error.contains("more"), "{error}");
 }
 
 proptest! {
@@ -250,7 +322,9 @@ proptest! {
         let kind = if is_harbor { HARBOR } else { DISTRIBUTION };
         for operation in [Operation::HeadManifest, Operation::GetBlob, Operation::Api("ask"), Operation::Token] {
             let error = classify(operation, kind, status, &HeaderMap::new(), &body);
-            prop_assert_eq!(status.is_server_error(), error.class() == AnswerClass::ServerError);
+            let heals = matches!(error.class(), AnswerClass::ServerError | AnswerClass::Outage);
+            let is_the_servers = status.is_server_error() && status.as_u16() != 511;
+            prop_assert_eq!(is_the_servers || matches!(status.as_u16(), 408 | 425), heals);
             let sentence = error.to_string();
             prop_assert!(!sentence.is_empty() && !sentence.contains(char::is_control), "{}", sentence);
         }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{Seen, Server, answer, basic, client, digest_of, error, json as json_answer, options, place, robot, tag};
-use crate::{AnswerClass, HarborError, Refusal};
+use crate::{HarborError, Refusal};
 use harbor_warmer_core::project::HarborKind;
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2}"#;
@@ -166,15 +166,28 @@ async fn credentials_for_a_cache_are_shown_to_its_token_server_and_then_the_toke
 }
 
 #[tokio::test]
-async fn credentials_are_not_shown_to_a_token_server_elsewhere_without_tls() {
-    let elsewhere = Server::start(|_| json_answer(StatusCode::OK, &json!({ "token": "anonymous" }))).await;
+async fn a_token_server_elsewhere_is_asked_where_the_configuration_names_it_and_nowhere_else() {
+    let elsewhere = Server::start(|seen| match seen.authorization() == basic("secret") {
+        true => json_answer(StatusCode::OK, &json!({ "token": "good" })),
+        false => answer(401, &[], ""),
+    })
+    .await;
     let realm = format!("{}/token", elsewhere.url());
-    let server = Server::start(move |_| challenge(&realm)).await;
+    let named = realm.clone();
+    let server = Server::start(move |seen: &Seen| match seen.authorization() {
+        "Bearer good" => answer(200, &[], MANIFEST),
+        _ => challenge(&realm),
+    })
+    .await;
     let directory = tempfile::tempdir().unwrap();
     let mut options = options(&server.url());
     options.kind = HarborKind::Distribution;
     options.credentials = robot(&directory, "secret");
     let error = client(&options).get_manifest(&place(), digest_of(MANIFEST)).await.unwrap_err();
-    assert_eq!(error.class(), AnswerClass::Unauthorized);
-    assert_eq!(elsewhere.seen()[0].authorization(), "");
+    assert!(matches!(error, HarborError::Unauthorized(Refusal::ForeignRealm { .. })), "{error:?}");
+    assert!(elsewhere.seen().is_empty());
+
+    options.token_realm = Some(named.parse().unwrap());
+    client(&options).get_manifest(&place(), digest_of(MANIFEST)).await.unwrap();
+    assert_eq!(elsewhere.seen().len(), 1);
 }

@@ -8,16 +8,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::{Server, answer, broken, chunked, client, digest_of, error, options, place, robot, stalled};
-use crate::{AnswerClass, HarborError, Invalid};
+use crate::{AnswerClass, BlobHead, HarborError, Interception, Invalid, StorageFault};
 use harbor_warmer_core::project::HarborKind;
 
 const BLOB: &[u8] = b"a layer, in a manner of speaking";
 
 #[rstest]
-#[case::local(200, Some(BLOB.len() as u64))]
-#[case::absent(404, None)]
+#[case::local(200, BlobHead::Stored { size_bytes: Some(BLOB.len() as u64) })]
+#[case::absent(404, BlobHead::Absent)]
 #[tokio::test]
-async fn a_head_says_whether_a_blob_is_local(#[case] status: u16, #[case] expected: Option<u64>) {
+async fn a_head_says_whether_a_blob_is_local(#[case] status: u16, #[case] expected: BlobHead) {
     let server = Server::start(move |_| answer(status, &[("content-length", "32")], "")).await;
     assert_eq!(server.client().head_blob(&place(), digest_of(BLOB)).await.unwrap(), expected);
     assert_eq!(server.targets(), [format!("HEAD /v2/proxy/team/app/blobs/{}", digest_of(BLOB))]);
@@ -155,8 +155,8 @@ async fn a_storage_that_is_not_there_is_told_without_its_path_and_query() {
     let location = format!("http://{}/bucket/data?X-Signature=s3cr3t", listener.local_addr().unwrap());
     drop(listener);
     let server = Server::start(move |_| answer(307, &[("location", location.as_str())], "")).await;
-    let error = server.client().touch_blob(&place(), digest_of(BLOB), 32).await.unwrap_err();
-    assert_eq!(error.class(), AnswerClass::Unreachable);
+    let error = server.client().drain_blob(&place(), digest_of(BLOB), 32).await.unwrap_err();
+    assert!(matches!(&error, HarborError::Storage { fault: StorageFault::Connection(_), .. }), "{error:?}");
     let told = format!("{error} {error:?}");
     assert!(!told.contains("s3cr3t") && !told.contains("bucket"), "{told}");
 }
@@ -168,9 +168,89 @@ async fn redirects_without_end_are_left() {
         answer(307, &[("location", next.as_str())], "")
     })
     .await;
-    let error = server.client().touch_blob(&place(), digest_of(BLOB), 32).await.unwrap_err();
-    assert!(matches!(error, HarborError::Invalid(Invalid::Redirected { .. })), "{error:?}");
+    let error = server.client().drain_blob(&place(), digest_of(BLOB), 32).await.unwrap_err();
+    assert!(matches!(error, HarborError::Storage { fault: StorageFault::Endless, .. }), "{error:?}");
     assert_eq!(server.seen().len(), 4);
+}
+
+/// As docker-registry with its `redirect` storage middleware answers, and Harbor on S3, Azure or Google's storage: the
+/// place of the content, on a host that need not be one that the warmer can reach.
+fn bucket() -> String {
+    let digest = digest_of(BLOB).to_string();
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    format!("https://bucket.invalid/docker/registry/v2/blobs/sha256/{}/{hex}/data?X-Signature=s3cr3t", &hex[..2])
+}
+
+#[rstest]
+#[case::by_harbor(HarborKind::Harbor, 307)]
+#[case::by_a_cache(HarborKind::Distribution, 307)]
+#[case::changed_on_the_way(HarborKind::Harbor, 302)]
+#[tokio::test]
+async fn a_redirect_to_the_storage_says_that_a_blob_is_there_and_nobody_goes_there(
+    #[case] kind: HarborKind,
+    #[case] status: u16,
+) {
+    let server = Server::start(move |_| answer(status, &[("location", bucket().as_str())], "")).await;
+    let mut options = options(&server.url());
+    options.kind = kind;
+    let client = client(&options);
+    let stored = client.head_blob(&place(), digest_of(BLOB)).await.unwrap();
+    assert_eq!(stored, BlobHead::Stored { size_bytes: None });
+    assert!(stored.is_there(32));
+    assert_eq!(client.touch_blob(&place(), digest_of(BLOB), 1 << 30).await.unwrap(), 0);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[rstest]
+#[case::oauth2_proxy(302, "/oauth2/start?rd=%2Fv2%2F")]
+#[case::elsewhere(302, "https://login.example.com/realms/main/protocol/openid-connect/auth?client_id=harbor")]
+#[case::with_a_307(307, "https://idp.example.com/saml2/idp?SAMLRequest=x")]
+#[case::see_other(303, "https://sso.invalid/")]
+#[case::cloudflare(302, "https://team.cloudflareaccess.com/cdn-cgi/access/login/harbor.example")]
+#[tokio::test]
+async fn a_redirect_to_a_login_page_is_neither_a_blob_nor_followed(#[case] status: u16, #[case] to: &'static str) {
+    let server = Server::start(move |_| answer(status, &[("location", to)], "")).await;
+    let client = server.client();
+    let errors = [
+        client.head_blob(&place(), digest_of(BLOB)).await.unwrap_err(),
+        client.touch_blob(&place(), digest_of(BLOB), 32).await.unwrap_err(),
+        client.drain_blob(&place(), digest_of(BLOB), 32).await.unwrap_err(),
+        client.get_manifest(&place(), digest_of(BLOB)).await.unwrap_err(),
+        client.artifact(&place(), &super::tag("1")).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, HarborError::Intercepted(Interception::LogIn { .. })), "{error:?}");
+        assert!(error.to_string().starts_with("a login proxy stands before Harbor"), "{error}");
+    }
+    assert_eq!(server.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn a_web_page_is_no_blob_and_no_manifest() {
+    let page = "<!DOCTYPE html><title>Sign in</title>";
+    let server = Server::start(move |_| answer(200, &[("content-type", "text/html; charset=utf-8")], page)).await;
+    let client = server.client();
+    let errors = [
+        client.head_blob(&place(), digest_of(BLOB)).await.unwrap_err(),
+        client.touch_blob(&place(), digest_of(BLOB), 32).await.unwrap_err(),
+        client.head_manifest(&place(), &super::tag("1")).await.unwrap_err(),
+        client.get_manifest(&place(), digest_of(BLOB)).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, HarborError::Intercepted(Interception::Page(200))), "{error:?}");
+    }
+}
+
+#[rstest]
+#[case::same(Some(32), 32, true)]
+#[case::nothing_stored(Some(0), 32, false)]
+#[case::half(Some(16), 32, false)]
+#[case::more(Some(33), 32, false)]
+#[case::not_told_by_harbor(None, 32, true)]
+#[case::not_told_by_the_manifest(Some(16), 0, true)]
+fn a_blob_of_another_size_is_not_there(#[case] told: Option<u64>, #[case] expected: u64, #[case] is_there: bool) {
+    assert_eq!(BlobHead::Stored { size_bytes: told }.is_there(expected), is_there);
+    assert!(!BlobHead::Absent.is_there(expected));
 }
 
 #[rstest]
@@ -192,15 +272,15 @@ async fn what_harbor_says_of_a_blob_is_read_from_its_body(
 
 /// While a Distribution cache stores a blob it answers a HEAD with 200; only what it has stored it gives in parts.
 #[rstest]
-#[case::stored(206, &[("content-range", "bytes 0-0/32")], "x", Some(32))]
-#[case::not_stored_yet(200, &[], "the whole of the upstream's blob", None)]
-#[case::unknown(404, &[], r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#, None)]
+#[case::stored(206, &[("content-range", "bytes 0-0/32")], "x", BlobHead::Stored { size_bytes: Some(32) })]
+#[case::not_stored_yet(200, &[], "the whole of the upstream's blob", BlobHead::Absent)]
+#[case::unknown(404, &[], r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#, BlobHead::Absent)]
 #[tokio::test]
 async fn a_distribution_cache_has_what_it_gives_a_part_of(
     #[case] status: u16,
     #[case] headers: &'static [(&'static str, &'static str)],
     #[case] body: &'static str,
-    #[case] expected: Option<u64>,
+    #[case] expected: BlobHead,
 ) {
     let server = Server::start(move |_| answer(status, headers, body)).await;
     let mut options = options(&server.url());

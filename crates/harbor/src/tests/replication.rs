@@ -149,3 +149,18 @@ async fn a_start_without_the_right_names_the_right() {
     assert_eq!(error.class(), AnswerClass::Forbidden);
     assert!(error.to_string().contains("replication: create"), "{error}");
 }
+
+#[tokio::test]
+async fn a_disabled_policy_is_told_as_such_and_a_failed_task_by_its_log() {
+    let server = Server::start(|seen| match seen.target.ends_with("/tasks/3/log") {
+        true => super::answer(200, &[("content-type", "text/plain")], "t [ERROR] [/a.go:1]: denied by ECR\nt [INFO] x"),
+        false => error(412, "PRECONDITION", "the policy 1 is disabled"),
+    })
+    .await;
+    let replication = server.client().replication(&crate::Credentials::Anonymous).unwrap();
+    let error = replication.start(PolicyId(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the replication policy is disabled in Harbor");
+    let said = replication.last_error(ExecutionId(77), 3).await.unwrap();
+    assert_eq!(said.as_deref(), Some("denied by ECR"));
+    assert_eq!(server.targets()[1], "GET /api/v2.0/replication/executions/77/tasks/3/log");
+}

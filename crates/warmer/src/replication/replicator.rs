@@ -179,10 +179,15 @@ impl Replicators {
         let failed = tasks.iter().find(|task| task.status != ReplicationStatus::Succeed);
         Ok(match failed {
             None => ReplicationOutcome::Succeeded,
-            Some(task) => ReplicationOutcome::Failed(format!(
-                "task {} of execution {execution} ended as {:?}; its log in Harbor says why",
-                task.id, task.status
-            )),
+            Some(task) => {
+                // A log that can't be had makes the error vaguer, no more.
+                let said = replicator.client.last_error(id, task.id).await.ok().flatten();
+                let said = said.unwrap_or_else(|| "its log in Harbor says why".to_owned());
+                ReplicationOutcome::Failed(format!(
+                    "task {} of execution {execution} ended as {:?}: {said}",
+                    task.id, task.status
+                ))
+            }
         })
     }
 

@@ -20,7 +20,7 @@ use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::Project;
 use harbor_warmer_core::project::{HarborKind, Transfer};
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_harbor::{AnswerClass, Client, HarborError, ManifestHead, Repository, Upstream, look_up};
+use harbor_warmer_harbor::{AnswerClass, BlobHead, Client, HarborError, ManifestHead, Repository, Upstream, look_up};
 
 /// Something that was seen, and when. None: the step has to wait for its turn.
 pub(super) struct Seen {
@@ -113,7 +113,7 @@ impl Workshop {
                 }
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
-            Step::LookForBlob(digest) => self.look_for_blob(client, place, *digest).await,
+            Step::LookForBlob { digest, size_bytes } => self.look_for_blob(client, place, *digest, *size_bytes).await,
             Step::TouchBlob { digest, size_bytes } => self.touch(harbor, place, project, *digest, *size_bytes).await,
             Step::DrainBlob { digest, size_bytes } => self.drain(harbor, place, project, *digest, *size_bytes).await,
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
@@ -124,9 +124,7 @@ impl Workshop {
                     children: artifact.references,
                 })),
                 Ok(None) => Ok(Seen::now(Observation::TagAbsent(tag.clone()))),
-                Err(error) if error.class() == AnswerClass::Forbidden => {
-                    Ok(Seen::now(Observation::TagUnreadable(tag.clone())))
-                }
+                Err(error) if error.bars_reading() => Ok(Seen::now(Observation::TagUnreadable(tag.clone()))),
                 Err(error) => Err(error),
             },
             Step::Keep(digest) => self.keep(client, &here, *digest).await,
@@ -325,10 +323,11 @@ impl Workshop {
         client: &Client,
         place: &HarborImage,
         digest: Digest,
+        size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
         let here = Repository::from(place);
         Ok(match client.head_blob(&here, digest).await? {
-            Some(_) => {
+            head if head.is_there(size_bytes) => {
                 let key = BlobKey { harbor: client.name().clone(), place: here, digest };
                 if self.copies.arrived(&key) {
                     self.stored(place, clock::now());
@@ -337,7 +336,10 @@ impl Workshop {
                 }
                 Seen::now(Observation::BlobLocal(digest))
             }
-            None => Seen::now(Observation::BlobAbsent(digest)),
+            BlobHead::Stored { size_bytes: Some(size_bytes) } => {
+                Seen::now(Observation::BlobOfOtherSize { digest, size_bytes })
+            }
+            BlobHead::Stored { size_bytes: None } | BlobHead::Absent => Seen::now(Observation::BlobAbsent(digest)),
         })
     }
 
@@ -431,9 +433,7 @@ impl Workshop {
             Ok(Some(artifact)) if artifact.digest != digest => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
             Ok(Some(artifact)) => Ok(Seen::now(Observation::ArtifactRecorded { digest, platform: artifact.platform })),
             Ok(None) => Ok(Seen::now(Observation::ArtifactAbsent(digest))),
-            Err(error) if error.class() == AnswerClass::Forbidden => {
-                Ok(Seen::now(Observation::ArtifactUnreadable(digest)))
-            }
+            Err(error) if error.bars_reading() => Ok(Seen::now(Observation::ArtifactUnreadable(digest))),
             Err(error) => Err(error),
         }
     }

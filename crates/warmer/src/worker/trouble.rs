@@ -6,7 +6,7 @@ use super::Workshop;
 use harbor_warmer_core::problem::{Failure, Problem};
 use harbor_warmer_core::project::{Cause, Effect};
 use harbor_warmer_core::timestamp::Timestamp;
-use harbor_warmer_harbor::{AnswerClass, HarborError, Invalid, Refusal};
+use harbor_warmer_harbor::{AnswerClass, HarborError, Interception, Invalid, Refusal};
 
 /// How a failed request counts for the image that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +32,18 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Effect>) {
         // A repository that Docker Hub refuses looks like an upstream that is down. Alone it is given up some day;
         // with several others it is the upstream, and the project is paused.
         AnswerClass::UpstreamSilent => (Counts::Failure, Some(Effect::Silent(failure(error)))),
-        AnswerClass::ServerError => match error {
-            // A gateway in front of a Harbor that is down or restarts.
-            HarborError::ServerError { status: 502..=504, .. } => {
-                (Counts::Throttled, Some(Effect::Silent(failure(error))))
+        // A gateway in front of a Harbor that is down or restarts.
+        AnswerClass::Outage => (Counts::Throttled, Some(Effect::Silent(failure(error)))),
+        AnswerClass::Intercepted => match error {
+            // Whoever mends it mends it for everything.
+            HarborError::Intercepted(Interception::LogIn { .. }) => {
+                (Counts::Held, Some(Effect::Refused(failure(error))))
             }
-            _ => (Counts::Failure, None),
+            // A firewall may dislike one path; of several images it is the whole Harbor that can't be reached.
+            _ => (Counts::Failure, Some(Effect::Silent(failure(error)))),
         },
+        AnswerClass::Storage => (Counts::Failure, Some(Effect::Silent(failure(error)))),
+        AnswerClass::ServerError => (Counts::Failure, None),
         AnswerClass::MissingTag
         | AnswerClass::MissingBlob
         | AnswerClass::NotFoundAmbiguous
@@ -49,7 +54,11 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Effect>) {
 
 /// What a failed request is, in a sentence and as something to be mended.
 pub(super) fn failure(error: &HarborError) -> Failure {
-    Failure::new(problem(error), error.to_string())
+    let failure = Failure::new(problem(error), error.to_string());
+    match error.retry_after() {
+        Some(wait) => failure.not_within(wait),
+        None => failure,
+    }
 }
 
 fn problem(error: &HarborError) -> Problem {
@@ -64,20 +73,27 @@ fn problem(error: &HarborError) -> Problem {
             Refusal::UnknownPath => Problem::UnknownPath,
             Refusal::NotPublic => Problem::NotPublic,
             Refusal::Token => Problem::NoToken,
+            Refusal::ForeignRealm { .. } => Problem::ForeignTokenServer,
             Refusal::Unreadable(_) => Problem::CredentialsUnreadable,
         },
         HarborError::Forbidden(_) => Problem::MissingRight,
         HarborError::UpstreamRefused(_) => Problem::UpstreamRefuses,
         HarborError::RateLimited { .. } => Problem::RateLimited,
+        HarborError::Outage { .. } => Problem::Outage,
+        HarborError::Intercepted(Interception::LogIn { .. }) => Problem::LogInProxy,
+        HarborError::Intercepted(Interception::Refused(_) | Interception::Page(_)) => Problem::Intercepted,
+        HarborError::Storage { .. } => Problem::BlobHost,
         HarborError::ServerError { .. } => Problem::ServerError,
         HarborError::Timeout { .. } => Problem::Timeout,
         HarborError::Unreachable { .. } => Problem::Unreachable,
         HarborError::PolicyRefused { .. } => Problem::PolicyRefuses,
         HarborError::Invalid(invalid) => match invalid {
             Invalid::WrongDigest { .. } | Invalid::Truncated { .. } | Invalid::TooLarge { .. } => Problem::WrongContent,
-            Invalid::NoDigest | Invalid::NotTheApi | Invalid::NotHarbor(_) => Problem::NotHarbor,
+            Invalid::NoDigest => Problem::NoDigest,
+            Invalid::NotTheApi | Invalid::NotHarbor(_) => Problem::NotHarbor,
             Invalid::Renamed { .. } => Problem::Renamed,
             Invalid::Redirected { .. } => Problem::Redirected,
+            Invalid::PolicyDisabled => Problem::ReplicationDisabled,
             Invalid::Status { .. } => Problem::UnexpectedAnswer,
         },
     }
@@ -107,9 +123,22 @@ impl Workshop {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use harbor_warmer_harbor::StorageFault;
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case::limit(HarborError::RateLimited { retry_after: Some(Duration::from_secs(90)) })]
+    #[case::outage(HarborError::Outage { status: 503, retry_after: Some(Duration::from_secs(90)), said: None })]
+    fn what_is_asked_to_wait_waits_as_told(#[case] error: HarborError) {
+        let (counts, effect) = judge(&error);
+        assert_eq!(counts, Counts::Throttled);
+        let (Effect::Limited(failure) | Effect::Silent(failure)) = effect.unwrap() else { panic!() };
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(90)));
+    }
 
     #[rstest]
     #[case::robot(HarborError::Unauthorized(Refusal::CredentialsOrRight), Problem::Credentials)]
@@ -123,6 +152,16 @@ mod tests {
     #[case::upstream_silent(HarborError::UpstreamSilent, Problem::UpstreamSilent)]
     #[case::rate_limit(HarborError::RateLimited { retry_after: None }, Problem::RateLimited)]
     #[case::error(HarborError::ServerError { status: 500, said: None }, Problem::ServerError)]
+    #[case::outage(HarborError::Outage { status: 503, retry_after: None, said: None }, Problem::Outage)]
+    #[case::log_in(HarborError::Intercepted(Interception::LogIn { to: "https://idp".to_owned() }), Problem::LogInProxy)]
+    #[case::firewall(HarborError::Intercepted(Interception::Refused(403)), Problem::Intercepted)]
+    #[case::page(HarborError::Intercepted(Interception::Page(200)), Problem::Intercepted)]
+    #[case::bucket(HarborError::Storage { to: "https://b".to_owned(), fault: StorageFault::Endless }, Problem::BlobHost)]
+    #[case::no_digest(HarborError::Invalid(Invalid::NoDigest), Problem::NoDigest)]
+    #[case::realm(
+        HarborError::Unauthorized(Refusal::ForeignRealm { to: "https://t".to_owned() }),
+        Problem::ForeignTokenServer
+    )]
     #[case::policy(HarborError::PolicyRefused { said: None }, Problem::PolicyRefuses)]
     #[case::blob(HarborError::MissingBlob, Problem::MissingBlob)]
     #[case::manifest(HarborError::MissingTag, Problem::MissingManifest)]
@@ -130,6 +169,7 @@ mod tests {
     #[case::ingress(HarborError::Invalid(Invalid::NotHarbor(404)), Problem::NotHarbor)]
     #[case::library(HarborError::Invalid(Invalid::Renamed { to: "hub/library/x".to_owned() }), Problem::Renamed)]
     #[case::moved(HarborError::Invalid(Invalid::Redirected { to: "https://b".to_owned() }), Problem::Redirected)]
+    #[case::disabled(HarborError::Invalid(Invalid::PolicyDisabled), Problem::ReplicationDisabled)]
     #[case::teapot(HarborError::Invalid(Invalid::Status { status: 418, said: None }), Problem::UnexpectedAnswer)]
     fn a_failed_request_has_a_cure_of_its_kind(#[case] error: HarborError, #[case] expected: Problem) {
         let failure = failure(&error);

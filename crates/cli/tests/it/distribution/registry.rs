@@ -36,12 +36,17 @@ pub(super) fn is_installed() -> bool {
 impl Registry {
     /// `upstream` makes it a pull-through cache.
     pub(super) fn new(address: SocketAddr, upstream: Option<SocketAddr>) -> Self {
+        Self::with(address, upstream, "")
+    }
+
+    /// With this beneath `middleware`, one line of YAML.
+    pub(super) fn with(address: SocketAddr, upstream: Option<SocketAddr>, middleware: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let storage = directory.path().join("storage");
         let proxy = upstream.map(|upstream| format!("proxy: {{remoteurl: 'http://{upstream}'}}\n"));
         let config = format!(
             "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\n\
-             http: {{addr: '{address}'}}\n{}",
+             http: {{addr: '{address}'}}\n{}middleware: {{{middleware}}}\n",
             storage.display(),
             proxy.unwrap_or_default(),
         );
@@ -108,6 +113,13 @@ impl Registry {
 
     pub(super) fn restore(&self, digest: &str, content: &[u8]) {
         std::fs::write(self.blob(digest), content).unwrap();
+    }
+
+    /// What its storage has at a path that a redirect names.
+    pub(super) fn stored_at(&self, path: &str) -> Option<Vec<u8>> {
+        let path = path.trim_start_matches('/');
+        let is_below = !path.split('/').any(|part| part == "..");
+        std::fs::read(self.path("storage").join(path)).ok().filter(|_| is_below)
     }
 
     fn blob(&self, digest: &str) -> PathBuf {

@@ -254,7 +254,7 @@ impl Model {
                 self.read.entry(digest).or_default().push(self.now);
                 Observation::ChildRead { digest, blobs: self.blobs[&digest].clone() }
             }
-            Step::LookForBlob(digest) => {
+            Step::LookForBlob { digest, .. } => {
                 if self.blob_is_local(digest, self.now) {
                     Observation::BlobLocal(digest)
                 } else {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use harbor_warmer_harbor::Options;
 use harbor_warmer_protocol::HarborName;
-use harbor_warmer_settings::{Absent, Choice, Count, File, Flag, Group, Named, Nested, Setting, Span, Text, format};
+use harbor_warmer_settings::{
+    Absent, Choice, Count, File, Flag, Group, Named, Nested, Setting, Span, Text, Texts, format,
+};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -33,6 +35,8 @@ static HARBOR_SETTINGS: Group = Group {
         &ALLOW_HTTP,
         &KIND,
         &CREDENTIALS,
+        &TOKEN_REALM,
+        &BLOB_HOSTS,
         &CA_FILE,
         &INSECURE_SKIP_VERIFY,
         &PROJECTS,
@@ -89,6 +93,25 @@ static CREDENTIALS: Setting<LogIn> = Setting {
     meaning: "How the warmer proves who it is; `anonymous` for public projects.",
     example: "{username: robot$hub+warmer, passwordFile: secrets/password}",
     kind: LogIn { anonymous: true },
+};
+
+static TOKEN_REALM: Setting<Text> = Setting {
+    key: "tokenRealm",
+    absent: Absent::Default,
+    meaning: "The token server of a Distribution registry, as its challenges name it, where it is at another address \
+              than `url`. It is sent the credentials; one that a challenge alone names gets nothing.",
+    example: "https://auth.example.com/token",
+    kind: Text { format: &format::TOKEN_URL, default: None },
+};
+
+static BLOB_HOSTS: Setting<Texts> = Setting {
+    key: "blobHosts",
+    absent: Absent::Default,
+    meaning: "The hosts that a blob may be read from where Harbor redirects to its storage, `*.example.com` for all \
+              below a domain. Without it every host that is not this machine, link-local or a cloud's metadata. \
+              Needed by `transfer: drain` alone, and never sent credentials.",
+    example: "[bucket.s3.eu-central-1.amazonaws.com]",
+    kind: Texts { format: &format::HOST_PATTERN, least: 0, default: &[] },
 };
 
 static CA_FILE: Setting<File> = Setting {
@@ -184,6 +207,8 @@ fn read_harbor(value: &Value, path: String, complete_index: bool, reading: &mut 
     let kind = section.choice(&KIND, reading);
     let url = read_url(&mut section, reading);
     let credentials = read_credentials(&mut section, &CREDENTIALS, url.as_ref(), reading);
+    let token_realm = read_token_realm(&mut section, reading);
+    let blob_hosts = read_blob_hosts(&mut section, reading);
     let insecure_skip_verify = section.flag(&INSECURE_SKIP_VERIFY, reading);
     let ca_file = section.file(&CA_FILE, reading);
     let ca_file = ca_file.and_then(|file| read_certificates(&section, &CA_FILE, file, reading)).map(|(path, _)| path);
@@ -201,6 +226,8 @@ fn read_harbor(value: &Value, path: String, complete_index: bool, reading: &mut 
         kind: kind?,
         url: url?,
         credentials: credentials?,
+        token_realm,
+        blob_hosts,
         ca_file,
         insecure_skip_verify,
         stall_timeout,
@@ -219,6 +246,39 @@ fn read_url(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Url>
             None
         }
     }
+}
+
+/// It is sent the credentials, so it is held to what `url` is held to.
+fn read_token_realm(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<Url> {
+    let text = section.text(&TOKEN_REALM, reading)?;
+    let message = match text.parse::<Url>() {
+        Ok(url) if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() => "is not a https:// URL",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "must not hold a user name or password, since URLs end in logs"
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "has a `?` or `#`; write the address alone",
+        Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
+            "http:// sends the credentials in the clear; write https://"
+        }
+        Ok(url) => return Some(url),
+        Err(_) => "is not a URL; write it as the registry's challenge names it, https://HOST/PATH",
+    };
+    section.mistake(&TOKEN_REALM, message, reading);
+    None
+}
+
+fn read_blob_hosts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<String> {
+    let written: Vec<String> = section.parsed_list(&BLOB_HOSTS, reading).unwrap_or_default();
+    let is_host = |host: &&String| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        !name.is_empty() && name.chars().all(inner) && !name.starts_with(['.', '-']) && !name.ends_with(['.', '-'])
+    };
+    if let Some(wrong) = written.iter().find(|host| !is_host(host)) {
+        let message = format!("`{wrong}` is not a host; write `host.example.com`, or `*.example.com` for all below it");
+        section.mistake(&BLOB_HOSTS, message, reading);
+    }
+    written
 }
 
 /// A URL that is nothing but a place: what else it could hold would be ignored, or end in a log.
