@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 
 use harbor_warmer_protocol::{
-    Digest, HandOff, HarborImage, ImageState, Lookup, NameTooLong, Platforms, REPOSITORY_MAX_CHARACTERS, Receipt,
-    ReceiptError, RegistryRequest, Subject, Tag, TagOrDigest,
+    Digest, HandOff, HarborImage, ImageState, Lookup, NameTooLong, Offer, Platforms, REPOSITORY_MAX_CHARACTERS,
+    Receipt, ReceiptError, RegistryRequest, Subject, Tag, TagOrDigest,
 };
 use harbor_warmer_workload::{Decision, LookupAt, PolicySettings};
 use kubewarden_policy_sdk::host_capabilities::oci::OciManifestResponse;
@@ -301,7 +301,6 @@ impl<'p> Session<'p> {
         let children = wanted_children(&index, &step.hand_off.platforms);
         if children.is_empty() {
             let look_up = match platforms_of(&index) {
-                // Children that don't say what they are for aren't judged here; the warmer reads their configs.
                 offered if offered.is_empty() => LookUp::Unexpected("the index names no platforms"),
                 offered => LookUp::NoSuchPlatform(offered),
             };
@@ -364,18 +363,31 @@ fn receipt_of(manifest: &ImageManifest) -> Result<Receipt, ReceiptError> {
     Receipt::from_parts(artifact_type.as_deref(), |key| annotations?.get(key).cloned())
 }
 
-/// The digests of the children that a wanted platform's nodes run, each once and in the index's order.
+/// The digests of the children that a wanted platform's nodes pull, each once and in the index's order.
 fn wanted_children(index: &ImageIndex, platforms: &Platforms) -> Vec<Digest> {
+    let declared: Vec<_> = index
+        .manifests()
+        .iter()
+        .map(|child| {
+            let platform = child.platform().as_ref();
+            platform
+                .map(|platform| (platform.os().to_string(), platform.architecture().to_string(), platform.variant()))
+        })
+        .collect();
+    let offers: Vec<_> = declared
+        .iter()
+        .map(|platform| match platform {
+            Some((os, architecture, variant)) => Offer::Image { os, architecture, variant: variant.as_deref() },
+            None => Offer::Undeclared,
+        })
+        .collect();
+    let mut positions: Vec<_> = platforms.iter().flat_map(|wanted| wanted.choose(&offers)).collect();
+    positions.sort_unstable();
     let mut children = Vec::new();
-    for child in index.manifests() {
-        let Some(platform) = child.platform() else { continue };
-        let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
-        let wanted = platforms.iter().any(|wanted| wanted.accepts(&os, &architecture, platform.variant().as_deref()));
-        if !wanted || children.len() >= CHILDREN_MAX {
-            continue;
-        }
-        if let Ok(digest) = child.digest().to_string().parse::<Digest>()
+    for position in positions {
+        if let Ok(digest) = index.manifests()[position].digest().to_string().parse::<Digest>()
             && !children.contains(&digest)
+            && children.len() < CHILDREN_MAX
         {
             children.push(digest);
         }
@@ -389,7 +401,10 @@ fn platforms_of(index: &ImageIndex) -> Vec<String> {
         .manifests()
         .iter()
         .filter_map(|child| child.platform().as_ref())
-        .map(|platform| format!("{}/{}", platform.os(), platform.architecture()))
+        .map(|platform| match platform.variant() {
+            Some(variant) => format!("{}/{}/{variant}", platform.os(), platform.architecture()),
+            None => format!("{}/{}", platform.os(), platform.architecture()),
+        })
         .filter(|platform| platform != "unknown/unknown")
         .collect();
     platforms.sort_unstable();

@@ -20,10 +20,10 @@ mod tags;
 pub(crate) mod tests;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use harbor_warmer_protocol::{Digest, HarborImage, Platforms, Tag, TargetName};
+use harbor_warmer_protocol::{Digest, HarborImage, Offer, Platform, Platforms, Tag, TargetName};
 use serde::{Deserialize, Serialize};
 
 pub use milestones::Milestones;
@@ -133,8 +133,36 @@ pub struct Child {
     /// The manifest's digest.
     pub digest: Digest,
     /// `os`, `architecture` and `variant`, as the index says; none for what is no platform's (attestations,
-    /// signatures).
+    /// signatures), and where the index does not say.
     pub platform: Option<(String, String, Option<String>)>,
+    /// The index does not say what platform it is for, so it may be for any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undeclared: bool,
+}
+
+impl Child {
+    /// What it offers to a node.
+    fn offer(&self) -> Offer<'_> {
+        match &self.platform {
+            Some((os, architecture, variant)) => Offer::Image { os, architecture, variant: variant.as_deref() },
+            None if self.undeclared => Offer::Undeclared,
+            None => Offer::Nothing,
+        }
+    }
+
+    /// The entries of an index that nodes of these platforms pull, each once, in the order of the index.
+    pub fn choose<'a>(children: &[Self], platforms: impl IntoIterator<Item = &'a Platform>) -> Vec<Digest> {
+        let offers: Vec<_> = children.iter().map(Self::offer).collect();
+        let platforms: BTreeSet<_> = platforms.into_iter().collect();
+        let positions: BTreeSet<_> = platforms.into_iter().flat_map(|wanted| wanted.choose(&offers)).collect();
+        let mut chosen = Vec::new();
+        for child in positions.into_iter().map(|position| children[position].digest) {
+            if !chosen.contains(&child) {
+                chosen.push(child);
+            }
+        }
+        chosen
+    }
 }
 
 /// A blob as a manifest describes it.

@@ -1,120 +1,183 @@
 //! What a manifest's bytes say: an index of platforms, or the blobs of one.
+//!
+//! Anybody who can push to a mapped upstream writes these bytes, so they are read leniently and within bounds. Leniently:
+//! entry by entry, each for itself, so that one that nobody can use hides no other; what a manifest says beside that is
+//! not looked at. Within bounds: what is not needed is skipped and not kept, so a manifest of 4 MB costs what its
+//! [`MAX_LAYERS`] or [`MAX_CHILDREN`] cost. As in Go, a key that stands twice counts the last time.
+//!
+//! What a broken entry means is told where it matters: an index is one of the entries that are left, and an image with
+//! a layer that can't be named is no image. Pure.
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 use harbor_warmer_protocol::Digest;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
-use serde::Deserialize;
 
 use crate::image::{Blob, Child};
+use read::{Descriptor, Document, List, Scalar};
+
+/// No image has more layers: overlayfs mounts 500 at most, and Docker builds 127.
+pub const MAX_LAYERS: usize = 1_000;
+
+/// No index has more entries: the largest official images have some 20 with their attestations.
+pub const MAX_CHILDREN: usize = 512;
 
 /// A manifest, as far as warming goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Manifest {
-    /// An image index or a Docker manifest list.
+    /// An image index or a Docker manifest list; its usable entries.
     Index(Vec<Child>),
     /// An image manifest; config first.
     Image(Vec<Blob>),
 }
 
-/// Tells the kinds apart by what is there: media types are optional in an OCI manifest.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    schema_version: u32,
-    manifests: Option<serde::de::IgnoredAny>,
-    config: Option<serde::de::IgnoredAny>,
-    layers: Option<serde::de::IgnoredAny>,
+/// Why a manifest can't be warmed. Reads well after "Harbor does not cache this".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It is no JSON object.
+    #[error("it is not JSON that a manifest could be")]
+    NotJson,
+    /// Docker's first kind of manifest, which registries and containerd have given up.
+    #[error("the manifest has the old schema version 1")]
+    SchemaVersion1,
+    /// Neither `manifests` nor `config`.
+    #[error("it is neither an image manifest nor an index")]
+    NeitherImageNorIndex,
+    /// More than [`MAX_LAYERS`].
+    #[error("it has {found} layers, and more than {MAX_LAYERS} nobody can mount")]
+    TooManyLayers {
+        /// How many there are.
+        found: usize,
+    },
+    /// More than [`MAX_CHILDREN`].
+    #[error("the index has {found} entries, and more than {MAX_CHILDREN} are not looked at")]
+    TooManyChildren {
+        /// How many there are.
+        found: usize,
+    },
+    /// The index has entries, and each is broken; what is wrong with the first.
+    #[error("no entry of the index can be used: {0}")]
+    NoUsableEntry(BrokenEntry),
+    /// The image's config, or one of its layers, is broken.
+    #[error("{role} can't be used: {fault}")]
+    BrokenBlob {
+        /// `the config`, or `layer` and its number from 1.
+        role: String,
+        /// What is wrong with it.
+        fault: BrokenEntry,
+    },
+}
+
+/// What is wrong with an entry of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenEntry {
+    /// It is something else than an object.
+    #[error("it is not an object")]
+    NotAnObject,
+    /// It names no digest.
+    #[error("it has no digest")]
+    NoDigest,
+    /// Its digest is of another algorithm, or none.
+    #[error("its digest {0} is not a sha256 digest")]
+    Digest(String),
+    /// Its size is no number of bytes.
+    #[error("its size is {0}")]
+    Size(String),
 }
 
 impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// A sentence that says why Harbor does not cache such a manifest, or that it is none.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let shape: Shape =
-            serde_json::from_slice(bytes).map_err(|error| format!("the manifest can't be read: {error}"))?;
-        match shape {
-            Shape { schema_version: 1, .. } => Err("the manifest has the old schema version 1".to_owned()),
-            Shape { manifests: Some(_), .. } => {
-                let index: ImageIndex =
-                    serde_json::from_slice(bytes).map_err(|error| format!("the index can't be read: {error}"))?;
-                Ok(Self::Index(index.manifests().iter().map(child).collect::<Result<_, _>>()?))
-            }
-            Shape { config: Some(_), layers: Some(_), .. } => {
-                let manifest: ImageManifest =
-                    serde_json::from_slice(bytes).map_err(|error| format!("the manifest can't be read: {error}"))?;
-                let descriptors = std::iter::once(manifest.config()).chain(manifest.layers());
-                Ok(Self::Image(descriptors.map(blob).collect::<Result<_, _>>()?))
-            }
-            Shape { .. } => Err("it is neither an image manifest nor an index".to_owned()),
+    /// Why it can't be warmed.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let document: Document = serde_json::from_slice(bytes).map_err(|_| Unusable::NotJson)?;
+        if document.schema_version == Scalar::Integer(1) {
+            return Err(Unusable::SchemaVersion1);
+        }
+        // Media types are optional in an OCI manifest, so what is there tells the kinds apart.
+        match document {
+            Document { manifests: Some(entries), .. } => index(entries),
+            Document { config: Some(config), layers, .. } => image(&config, layers.unwrap_or_default()),
+            Document { .. } => Err(Unusable::NeitherImageNorIndex),
         }
     }
 }
 
-fn child(descriptor: &Descriptor) -> Result<Child, String> {
-    // An attestation says `unknown/unknown`: it runs nowhere, and belongs to the index all the same.
-    let platform = descriptor.platform().as_ref().and_then(|platform| {
-        let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
-        let runs = os != "unknown" && architecture != "unknown";
-        runs.then(|| (os, architecture, platform.variant().clone()))
-    });
-    Ok(Child { digest: digest(descriptor)?, platform })
+fn index(entries: List<MAX_CHILDREN>) -> Result<Manifest, Unusable> {
+    if entries.found > MAX_CHILDREN {
+        return Err(Unusable::TooManyChildren { found: entries.found });
+    }
+    let mut broken = None;
+    let mut children = Vec::new();
+    for entry in entries.kept {
+        match child(&entry) {
+            Ok(child) => children.push(child),
+            Err(fault) => broken = broken.or(Some(fault)),
+        }
+    }
+    match broken {
+        Some(fault) if children.is_empty() => Err(Unusable::NoUsableEntry(fault)),
+        Some(_) | None => Ok(Manifest::Index(children)),
+    }
 }
 
-fn blob(descriptor: &Descriptor) -> Result<Blob, String> {
-    let media_type = descriptor.media_type().to_string();
+fn image(config: &Descriptor, layers: List<MAX_LAYERS>) -> Result<Manifest, Unusable> {
+    if layers.found > MAX_LAYERS {
+        return Err(Unusable::TooManyLayers { found: layers.found });
+    }
+    let broken = |role: String| move |fault| Unusable::BrokenBlob { role, fault };
+    let mut blobs = vec![blob(config).map_err(broken("the config".to_owned()))?];
+    for (number, layer) in layers.kept.iter().enumerate() {
+        blobs.push(blob(layer).map_err(broken(format!("layer {}", number + 1)))?);
+    }
+    Ok(Manifest::Image(blobs))
+}
+
+fn child(entry: &Descriptor) -> Result<Child, BrokenEntry> {
+    let digest = digest(entry)?;
+    size(entry)?;
+    // An attestation says `unknown/unknown`: it runs nowhere, and belongs to the index all the same. Who names no
+    // processor says nothing of its platform.
+    let (platform, undeclared) = match &entry.platform {
+        None => (None, true),
+        Some(platform) => {
+            let [os, architecture, variant] = [&platform.os, &platform.architecture, &platform.variant];
+            match (os.text(), architecture.text()) {
+                (_, "") => (None, true),
+                ("unknown", _) | (_, "unknown") => (None, false),
+                (os, architecture) => {
+                    let variant = Some(variant.text()).filter(|variant| !variant.is_empty());
+                    (Some((os.to_owned(), architecture.to_owned(), variant.map(str::to_owned))), false)
+                }
+            }
+        }
+    };
+    Ok(Child { digest, platform, undeclared })
+}
+
+fn blob(entry: &Descriptor) -> Result<Blob, BrokenEntry> {
     // image-spec layer.md, "Non-Distributable Layers", and Docker's foreign layers: they are served from elsewhere.
+    let media_type = entry.media_type.text();
     let distributable = !media_type.contains("nondistributable") && !media_type.contains(".foreign.");
-    Ok(Blob { digest: digest(descriptor)?, size_bytes: descriptor.size(), distributable })
+    Ok(Blob { digest: digest(entry)?, size_bytes: size(entry)?, distributable })
 }
 
-fn digest(descriptor: &Descriptor) -> Result<Digest, String> {
-    let text = descriptor.digest().to_string();
-    text.parse().map_err(|error| format!("the digest {text} can't be used: {error}"))
+fn digest(entry: &Descriptor) -> Result<Digest, BrokenEntry> {
+    match &entry.digest {
+        _ if !entry.is_object => Err(BrokenEntry::NotAnObject),
+        Scalar::Absent => Err(BrokenEntry::NoDigest),
+        Scalar::Text(text) => text.parse().map_err(|_| BrokenEntry::Digest(text.clone())),
+        other @ (Scalar::Integer(_) | Scalar::Other) => Err(BrokenEntry::Digest(other.to_string())),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    const DIGEST: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
-
-    #[test]
-    fn an_attestation_is_a_child_without_a_platform() {
-        let index = format!(
-            r#"{{"schemaVersion":2,"manifests":[
-              {{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{DIGEST}","size":2,
-                "platform":{{"os":"linux","architecture":"arm64","variant":"v8"}}}},
-              {{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{DIGEST}","size":2,
-                "platform":{{"os":"unknown","architecture":"unknown"}}}}]}}"#
-        );
-        let Ok(Manifest::Index(children)) = Manifest::parse(index.as_bytes()) else { panic!("an index") };
-        let arm = ("linux".to_owned(), "arm64".to_owned(), Some("v8".to_owned()));
-        assert_eq!(children.iter().map(|child| child.platform.clone()).collect::<Vec<_>>(), [Some(arm), None]);
-    }
-
-    #[rstest]
-    #[case::oci("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", false)]
-    #[case::docker("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", false)]
-    #[case::zstd("application/vnd.oci.image.layer.v1.tar+zstd", true)]
-    fn layers_that_come_from_elsewhere_are_told_apart(#[case] media_type: &str, #[case] distributable: bool) {
-        let manifest = format!(
-            r#"{{"schemaVersion":2,
-              "config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{DIGEST}","size":2}},
-              "layers":[{{"mediaType":"{media_type}","digest":"{DIGEST}","size":5}}]}}"#
-        );
-        let Ok(Manifest::Image(blobs)) = Manifest::parse(manifest.as_bytes()) else { panic!("an image") };
-        assert_eq!(blobs.iter().map(|blob| blob.distributable).collect::<Vec<_>>(), [true, distributable]);
-    }
-
-    #[rstest]
-    #[case::not_json("<html>")]
-    #[case::schema_1(r#"{"schemaVersion":1,"fsLayers":[]}"#)]
-    #[case::artifact(r#"{"schemaVersion":2,"blobs":[]}"#)]
-    #[case::index_with_a_bad_digest(r#"{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"md5:1","size":1}]}"#)]
-    fn what_is_no_image_is_told_with_a_reason(#[case] text: &str) {
-        assert!(!Manifest::parse(text.as_bytes()).unwrap_err().is_empty());
+/// Zero where it isn't told, as Go reads it, and as containerd takes for a size that nobody knows.
+fn size(entry: &Descriptor) -> Result<u64, BrokenEntry> {
+    match &entry.size {
+        Scalar::Absent => Ok(0),
+        Scalar::Integer(size) => u64::try_from(*size).map_err(|_| BrokenEntry::Size(size.to_string())),
+        other @ (Scalar::Text(_) | Scalar::Other) => Err(BrokenEntry::Size(other.to_string())),
     }
 }

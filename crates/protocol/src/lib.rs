@@ -19,7 +19,7 @@ mod tag;
 pub use digest::{Digest, DigestError};
 pub use hand_off::{HandOff, NameTooLong, Subject};
 pub use name::{HarborImage, HarborName, NameError, ProjectName, RepositoryPath, TargetName};
-pub use platform::{Platform, PlatformError, Platforms, PlatformsError};
+pub use platform::{Offer, Platform, PlatformError, Platforms, PlatformsError};
 pub use receipt::{
     EMPTY_CONFIG, EMPTY_CONFIG_DIGEST, ImageState, Lookup, RECEIPT_ARTIFACT_TYPE, Receipt, ReceiptError,
 };

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -55,20 +56,149 @@ impl Platform {
         self.variant.as_deref()
     }
 
-    /// Whether a node that asks for `self` runs an image that says of itself what is given here.
+    /// How good an image's platform is for a node that asks for `self`, as containerd ranks it (`platforms.Only`):
+    /// zero is what the node asks for, more is what it falls back to; none is what it does not run. As there, names are
+    /// brought into one form first (`aarch64`, `x86_64`), an image without an operating system is of the node's, and one
+    /// with another variant than those below is not taken for the one that is asked for.
     ///
-    /// A variant counts only where both name one: `linux/arm64` accepts `linux/arm64/v8`, which is the same processor.
-    pub fn accepts(&self, os: &str, architecture: &str, variant: Option<&str>) -> bool {
-        let variants_agree = match (self.variant.as_deref(), variant) {
-            (Some(wanted), Some(offered)) => wanted == offered,
-            _ => true,
+    /// amd64 takes 386, `vN` the levels below it; arm takes the versions down to v5, and is v7 without one; arm64, which
+    /// is v8, takes arm from v8 down.
+    pub fn rank(&self, os: &str, architecture: &str, variant: Option<&str>) -> Option<usize> {
+        self.rank_among(&self.fallbacks(), os, architecture, variant)
+    }
+
+    fn rank_among(
+        &self,
+        fallbacks: &[(String, String)],
+        os: &str,
+        architecture: &str,
+        variant: Option<&str>,
+    ) -> Option<usize> {
+        if !os.is_empty() && normal_os(os) != normal_os(&self.os) {
+            return None;
+        }
+        let (offered, offered_variant) = normal(architecture, variant.unwrap_or_default());
+        fallbacks.iter().position(|(architecture, variant)| offered == *architecture && offered_variant == *variant)
+    }
+
+    /// What its nodes run, the best first.
+    fn fallbacks(&self) -> Vec<(String, String)> {
+        let (architecture, variant) = normal(&self.architecture, self.variant().unwrap_or_default());
+        let mut all = vec![(architecture.to_string(), variant.to_string())];
+        let mut add = |architecture: &str, variant: &str| {
+            let (architecture, variant) = normal(architecture, variant);
+            all.push((architecture.into_owned(), variant.into_owned()));
         };
-        self.os == os && self.architecture == architecture && variants_agree
+        let version = |variant: &str| variant.trim_start_matches('v').parse::<u8>().ok();
+        match &*architecture {
+            "amd64" => {
+                for level in (1..version(&variant).unwrap_or(1)).rev() {
+                    add("amd64", &format!("v{level}"));
+                }
+                add("386", "");
+            }
+            "arm" => {
+                for below in (5..version(&variant).unwrap_or(5)).rev() {
+                    add("arm", &format!("v{below}"));
+                }
+            }
+            "arm64" => {
+                // A variant of a wanted platform has no point in it, so it is a whole version: v9 is v8.5 and more.
+                let whole = version(if variant.is_empty() { "v8" } else { &variant });
+                if whole == Some(9) {
+                    for minor in (1..=5).rev() {
+                        add("arm64", &format!("v8.{minor}"));
+                    }
+                    add("arm64", "v8");
+                }
+                if let Some(whole) = whole {
+                    for below in (5..=whole).rev() {
+                        add("arm", &format!("v{below}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        all
     }
 
     /// How the platform stands in a path: `linux-arm64-v8`.
     fn path_form(&self) -> String {
         self.to_string().replace('/', "-")
+    }
+}
+
+/// The names that images have for what Go calls otherwise, and the variants that say nothing more (containerd's
+/// `normalizeArch`).
+fn normal<'a>(architecture: &'a str, variant: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
+    let (architecture, variant) = (lower_case(architecture), lower_case(variant));
+    match (&*architecture, &*variant) {
+        ("i386", _) => ("386".into(), "".into()),
+        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64".into(), "".into()),
+        ("x86_64" | "x86-64" | "amd64", _) => ("amd64".into(), variant),
+        ("aarch64" | "arm64", "8" | "v8") => ("arm64".into(), "".into()),
+        ("aarch64" | "arm64", _) => ("arm64".into(), variant),
+        ("armhf", _) => ("arm".into(), "v7".into()),
+        ("armel", _) => ("arm".into(), "v6".into()),
+        ("arm", "" | "7") => ("arm".into(), "v7".into()),
+        ("arm", "5") => ("arm".into(), "v5".into()),
+        ("arm", "6") => ("arm".into(), "v6".into()),
+        ("arm", "8") => ("arm".into(), "v8".into()),
+        _ => (architecture, variant),
+    }
+}
+
+fn normal_os(os: &str) -> Cow<'_, str> {
+    match lower_case(os) {
+        os if os == "macos" => "darwin".into(),
+        os => os,
+    }
+}
+
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
+}
+
+/// What an entry of an index offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer<'a> {
+    /// An image for this platform.
+    Image {
+        /// The operating system; empty where it names none.
+        os: &'a str,
+        /// The processor.
+        architecture: &'a str,
+        /// The variant of the processor.
+        variant: Option<&'a str>,
+    },
+    /// An image for it doesn't say what: a volume, an artifact, an index of one entry.
+    Undeclared,
+    /// No image: an attestation, a signature.
+    Nothing,
+}
+
+impl Platform {
+    /// Which entries a node that asks for `self` pulls, by their position: the first of the best rank, as containerd
+    /// does. Where none is for its platform, the first that does not say what it is for: containerd pulls it, and finds
+    /// out by its config. On Windows all of the best rank, since there the version of the system decides, which nobody
+    /// knows here.
+    pub fn choose(&self, offers: &[Offer<'_>]) -> Vec<usize> {
+        let fallbacks = self.fallbacks();
+        let ranked = || {
+            offers.iter().enumerate().filter_map(|(position, offer)| match offer {
+                Offer::Image { os, architecture, variant } => {
+                    Some((self.rank_among(&fallbacks, os, architecture, *variant)?, position))
+                }
+                Offer::Undeclared | Offer::Nothing => None,
+            })
+        };
+        let Some((best, first)) = ranked().min() else {
+            return offers.iter().position(|offer| *offer == Offer::Undeclared).into_iter().collect();
+        };
+        if self.os != "windows" {
+            return vec![first];
+        }
+        ranked().filter(|(rank, _)| *rank == best).map(|(_, position)| position).collect()
     }
 }
 

@@ -140,6 +140,7 @@ impl Leased {
         let child = |n: u8, architecture: &str| Child {
             digest: digest(n),
             platform: Some(("linux".to_owned(), architecture.to_owned(), None)),
+            undeclared: false,
         };
         let children = vec![child(100, "amd64"), child(101, "arm64")];
         let mut see = |observation| image.observe(&project(), observation, now);

@@ -116,7 +116,7 @@ impl Planner {
             Some(body) => body,
             None => return self.look_in_queue(asked, content).await,
         };
-        let children = match Manifest::parse(&body)? {
+        let children = match Manifest::parse(&body).map_err(|why| why.to_string())? {
             Manifest::Image(blobs) => {
                 if let Some(whole) = &mut content.whole {
                     whole.manifests = 1;
@@ -127,19 +127,14 @@ impl Planner {
             }
             Manifest::Index(children) => children,
         };
-        let accepted = |child: &&Child| {
-            child.platform.as_ref().is_some_and(|(os, architecture, variant)| {
-                hand_off.platforms.iter().any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
-            })
-        };
-        let wanted: Vec<_> = children.iter().filter(accepted).map(|child| child.digest).collect();
+        let wanted = Child::choose(&children, &hand_off.platforms);
         if wanted.is_empty() {
             return Err(format!("the image has none of the platforms {}", hand_off.platforms.path_form()));
         }
         let mut is_known = true;
         for child in &wanted {
             match self.read(asked, *child, None).await? {
-                Some(body) => match Manifest::parse(&body)? {
+                Some(body) => match Manifest::parse(&body).map_err(|why| why.to_string())? {
                     Manifest::Image(blobs) => {
                         if let Some(whole) = &mut content.whole {
                             whole.add(&blobs);

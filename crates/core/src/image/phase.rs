@@ -2,7 +2,7 @@
 
 use harbor_warmer_protocol::ImageState;
 
-use super::{Content, DeadReason, Image, Want};
+use super::{Child, Content, DeadReason, Image, Want};
 use crate::project::Project;
 use crate::timestamp::Timestamp;
 use crate::view::Phase;
@@ -48,7 +48,7 @@ impl Image {
         if self.why_not(want, project).is_some() {
             return ImageState::Failed;
         }
-        if self.children_for(want).all(|child| self.is_there(&child, project)) {
+        if self.children_for(want).iter().all(|child| self.is_there(child, project)) {
             ImageState::Warm
         } else {
             ImageState::Warming
@@ -79,9 +79,9 @@ impl Image {
         if self.content == Content::Unread {
             return false;
         }
-        let mut children = self.children_for(want).peekable();
-        let hopeless = |child| self.manifests.get(&child).and_then(|state| state.hopeless.as_ref());
-        children.peek().is_none() || children.any(|child| hopeless(child).is_some_and(permanent))
+        let children = self.children_for(want);
+        let hopeless = |child| self.manifests.get(child).and_then(|state| state.hopeless.as_ref());
+        children.is_empty() || children.iter().any(|child| hopeless(child).is_some_and(permanent))
     }
 
     /// Why `want` won't be served: each want has reasons of its own.
@@ -92,25 +92,23 @@ impl Image {
         if self.content == Content::Unread {
             return None;
         }
-        let mut children = self.children_for(want).peekable();
-        if children.peek().is_none() {
+        let children = self.children_for(want);
+        if children.is_empty() {
             return Some(self.no_such_platform(std::slice::from_ref(want)));
         }
-        children.find_map(|child| self.lost(&child, project))
+        children.iter().find_map(|child| self.lost(child, project))
     }
 
-    fn children_for<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = harbor_warmer_protocol::Digest> + 'a {
+    fn children_for(&self, want: &Want) -> Vec<harbor_warmer_protocol::Digest> {
         let accepts = |(os, architecture, variant): &(String, String, Option<String>)| {
-            want.platforms.iter().any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
+            want.platforms.iter().any(|wanted| wanted.rank(os, architecture, variant.as_deref()).is_some())
         };
         // It is warmed whatever it runs on, since nodes pull it whatever it runs on. That is not what was asked for.
         let single = || self.manifests.get(&self.root).and_then(|state| state.platform.as_ref()).is_none_or(accepts);
-        let (single, children) = match &self.content {
-            Content::Unread => (None, [].as_slice()),
-            Content::Manifest => (single().then_some(self.root), [].as_slice()),
-            Content::Index(children) => (None, children.as_slice()),
-        };
-        let accepted = children.iter().filter(move |child| child.platform.as_ref().is_some_and(accepts));
-        single.into_iter().chain(accepted.map(|child| child.digest))
+        match &self.content {
+            Content::Unread => Vec::new(),
+            Content::Manifest => single().then_some(self.root).into_iter().collect(),
+            Content::Index(children) => Child::choose(children, &want.platforms),
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harbor_warmer_protocol::{Digest, Tag};
 
-use super::{Content, Image, TagState};
+use super::{Child, Content, Image, TagState};
 use crate::project::HarborKind;
 use crate::project::Project;
 use crate::timestamp::Timestamp;
@@ -199,22 +199,7 @@ impl Image {
         match &self.content {
             Content::Unread => Vec::new(),
             Content::Manifest => vec![self.root],
-            Content::Index(children) => {
-                let wanted = |platform: &(String, String, Option<String>)| {
-                    let (os, architecture, variant) = platform;
-                    self.wants
-                        .iter()
-                        .flat_map(|want| &want.platforms)
-                        .any(|wanted| wanted.accepts(os, architecture, variant.as_deref()))
-                };
-                let mut seen = Vec::new();
-                for child in children {
-                    if child.platform.as_ref().is_some_and(wanted) && !seen.contains(&child.digest) {
-                        seen.push(child.digest);
-                    }
-                }
-                seen
-            }
+            Content::Index(children) => Child::choose(children, self.wants.iter().flat_map(|want| &want.platforms)),
         }
     }
 

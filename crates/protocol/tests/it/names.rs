@@ -1,5 +1,6 @@
 use harbor_warmer_protocol::{
-    Digest, HarborName, NameError, Platform, Platforms, ProjectName, RepositoryPath, Tag, TagOrDigest, TargetName,
+    Digest, HarborName, NameError, Offer, Platform, Platforms, ProjectName, RepositoryPath, Tag, TagOrDigest,
+    TargetName,
 };
 use oci_spec::distribution::Reference;
 use proptest::prelude::*;
@@ -71,21 +72,99 @@ fn a_platform_is_os_architecture_and_perhaps_variant(#[case] text: &str, #[case]
     assert_eq!(text.parse::<Platform>().is_ok(), valid);
 }
 
+/// The order in which containerd's `platforms.Only` matches.
 #[rstest]
-#[case::same("linux/amd64", "linux", "amd64", None, true)]
-#[case::variant_of_the_image_counts_only_where_one_is_wanted("linux/arm64", "linux", "arm64", Some("v8"), true)]
-#[case::image_without_variant("linux/arm/v7", "linux", "arm", None, true)]
-#[case::other_variant("linux/arm/v7", "linux", "arm", Some("v6"), false)]
-#[case::other_os("linux/amd64", "windows", "amd64", None, false)]
-#[case::attestation("linux/amd64", "unknown", "unknown", None, false)]
-fn a_platform_accepts_what_its_nodes_run(
+#[case::amd64("linux/amd64", &["linux/amd64", "linux/386"])]
+#[case::amd64_v3("linux/amd64/v3", &["linux/amd64/v3", "linux/amd64/v2", "linux/amd64", "linux/386"])]
+#[case::arm64("linux/arm64", &["linux/arm64", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"])]
+#[case::arm64_v8("linux/arm64/v8", &["linux/arm64", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"])]
+#[case::arm64_v9(
+    "linux/arm64/v9",
+    &[
+        "linux/arm64/v9", "linux/arm64/v8.5", "linux/arm64/v8.4", "linux/arm64/v8.3", "linux/arm64/v8.2",
+        "linux/arm64/v8.1", "linux/arm64", "linux/arm/v9", "linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5",
+    ]
+)]
+#[case::arm("linux/arm", &["linux/arm/v7", "linux/arm/v6", "linux/arm/v5"])]
+#[case::arm_v7("linux/arm/v7", &["linux/arm/v7", "linux/arm/v6", "linux/arm/v5"])]
+#[case::arm_v6("linux/arm/v6", &["linux/arm/v6", "linux/arm/v5"])]
+#[case::arm_v5("linux/arm/v5", &["linux/arm/v5"])]
+#[case::i386("linux/386", &["linux/386"])]
+#[case::s390x("linux/s390x", &["linux/s390x"])]
+#[case::windows("windows/amd64", &["windows/amd64", "windows/386"])]
+fn a_platform_falls_back_as_containerd_does(#[case] wanted: &str, #[case] expected: &[&str]) {
+    let wanted: Platform = wanted.parse().unwrap();
+    let all = expected.iter().copied().chain([
+        "linux/amd64/v2",
+        "linux/amd64/v4",
+        "linux/arm64/v8.2",
+        "linux/arm/v8",
+        "linux/ppc64le",
+        "linux/amd64",
+        "windows/arm64",
+        "darwin/amd64",
+        "linux/arm64",
+        "linux/386",
+        "linux/arm/v7",
+        "unknown/unknown",
+        "linux/",
+    ]);
+    let mut ranked: Vec<(usize, &str)> = all
+        .filter_map(|text| {
+            let mut parts = text.split('/');
+            let (os, architecture) = (parts.next().unwrap(), parts.next().unwrap());
+            Some((wanted.rank(os, architecture, parts.next())?, text))
+        })
+        .collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    let expected: Vec<_> = expected.iter().copied().enumerate().collect();
+    assert_eq!(ranked, expected);
+}
+
+#[rstest]
+#[case::aarch64("linux/arm64", "linux", "aarch64", None)]
+#[case::aarch64_with_a_variant("linux/arm64", "linux", "AArch64", Some("v8"))]
+#[case::variant_without_its_letter("linux/arm64", "linux", "arm64", Some("8"))]
+#[case::x86_64("linux/amd64", "Linux", "x86_64", None)]
+#[case::x86_64_with_a_hyphen("linux/amd64", "linux", "x86-64", Some("v1"))]
+#[case::i386("linux/386", "linux", "i386", Some("anything"))]
+#[case::armhf("linux/arm/v7", "linux", "armhf", None)]
+#[case::armel("linux/arm/v6", "linux", "armel", None)]
+#[case::arm_is_v7("linux/arm/v7", "linux", "arm", None)]
+#[case::arm_without_the_letter("linux/arm/v6", "linux", "arm", Some("6"))]
+#[case::no_system("linux/amd64", "", "amd64", None)]
+#[case::empty_variant("linux/amd64", "linux", "amd64", Some(""))]
+#[case::wanted_so("linux/aarch64", "linux", "arm64", None)]
+#[case::macos("darwin/arm64", "macOS", "arm64", None)]
+fn other_names_of_a_platform_are_that_platform(
     #[case] wanted: &str,
     #[case] os: &str,
     #[case] architecture: &str,
     #[case] variant: Option<&str>,
-    #[case] accepted: bool,
 ) {
-    assert_eq!(wanted.parse::<Platform>().unwrap().accepts(os, architecture, variant), accepted);
+    assert_eq!(wanted.parse::<Platform>().unwrap().rank(os, architecture, variant), Some(0));
+}
+
+#[rstest]
+#[case::the_best_wherever_it_stands("linux/arm64", &["linux/arm/v7", "linux/arm64", "linux/arm64"], &[1])]
+#[case::fallback("linux/amd64", &["linux/arm64", "linux/386"], &[1])]
+#[case::undeclared_last("linux/amd64", &["-", "linux/386"], &[1])]
+#[case::undeclared_alone("linux/amd64", &["attestation", "linux/arm64", "-", "-"], &[2])]
+#[case::an_attestation_is_none("linux/amd64", &["attestation"], &[])]
+#[case::none("linux/amd64", &["linux/arm64"], &[])]
+#[case::every_version_of_windows("windows/amd64", &["windows/amd64", "linux/amd64", "windows/amd64"], &[0, 2])]
+fn one_entry_of_an_index_is_chosen(#[case] wanted: &str, #[case] offers: &[&str], #[case] expected: &[usize]) {
+    let offers: Vec<_> = offers
+        .iter()
+        .map(|text| match text.split('/').collect::<Vec<_>>()[..] {
+            ["-"] => Offer::Undeclared,
+            [os, architecture] => Offer::Image { os, architecture, variant: None },
+            [os, architecture, variant] => Offer::Image { os, architecture, variant: Some(variant) },
+            _ => Offer::Nothing,
+        })
+        .collect();
+    assert_eq!(wanted.parse::<Platform>().unwrap().choose(&offers), expected);
 }
 
 #[test]

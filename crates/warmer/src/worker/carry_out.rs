@@ -282,7 +282,7 @@ impl Workshop {
         let observation = match Manifest::parse(&bytes) {
             Ok(Manifest::Index(children)) => Observation::RootWasIndex { children, through_project },
             Ok(Manifest::Image(blobs)) => Observation::RootWasManifest { blobs, through_project },
-            Err(why) => Observation::ManifestUnsupported { digest: root, why },
+            Err(why) => Observation::ManifestUnsupported { digest: root, why: why.to_string() },
         };
         Ok(Seen::at(observation, at))
     }
@@ -313,7 +313,7 @@ impl Workshop {
             Ok(Manifest::Index(_)) => {
                 Observation::ManifestUnsupported { digest, why: "an index within an index".to_owned() }
             }
-            Err(why) => Observation::ManifestUnsupported { digest, why },
+            Err(why) => Observation::ManifestUnsupported { digest, why: why.to_string() },
         };
         Ok(Seen::at(observation, at))
     }

@@ -61,7 +61,7 @@ impl Model {
             let (os, architecture, variant) = (parts.next().unwrap(), parts.next().unwrap(), parts.next());
             let platform = (os != "unknown").then_some((os, architecture, variant));
             let child = digest(100 + n);
-            model.children.push(Child { digest: child, platform });
+            model.children.push(Child { digest: child, platform, undeclared: false });
             let own = Blob { digest: digest(n + 1), size_bytes: 8 << 20, distributable: true };
             let shared = Blob { digest: digest(50), size_bytes: 64 << 10, distributable: true };
             model.blobs.insert(child, vec![own, shared]);

@@ -1,0 +1,4 @@
+//! The core in a process of its own.
+
+#[cfg(target_os = "linux")]
+mod memory;
