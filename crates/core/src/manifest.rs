@@ -59,6 +59,9 @@ pub enum Unusable {
     /// The index has entries, and each is broken; what is wrong with the first.
     #[error("no entry of the index can be used: {0}")]
     NoUsableEntry(BrokenEntry),
+    /// A part stands in it twice (CVE-2021-41190 is of this kind).
+    #[error("a part of the manifest stands in it twice")]
+    Ambiguous,
     /// The image's config, or one of its layers, is broken.
     #[error("{role} can't be used: {fault}")]
     BrokenBlob {
@@ -95,6 +98,9 @@ impl Manifest {
         let document: Document = serde_json::from_slice(bytes).map_err(|_| Unusable::NotJson)?;
         if document.schema_version == Scalar::Integer(1) {
             return Err(Unusable::SchemaVersion1);
+        }
+        if document.is_ambiguous {
+            return Err(Unusable::Ambiguous);
         }
         // Media types are optional in an OCI manifest, so what is there tells the kinds apart.
         match document {

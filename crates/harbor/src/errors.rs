@@ -288,7 +288,7 @@ impl fmt::Display for Invalid {
             }
             Self::TooLarge { limit } => write!(f, "the answer is larger than the {limit} bytes that it may have"),
             Self::NoDigest => {
-                f.write_str("Harbor's upstream sends no digest for this tag, so nobody knows which image it is")
+                f.write_str("no digest came with the answer for this tag, so nobody knows which image it is")
             }
             Self::NotTheApi => f.write_str("the answer is not that of Harbor's API; is `url` the address of a Harbor?"),
             Self::NotHarbor(status) => {

@@ -65,10 +65,13 @@ impl Redirect {
                 HarborKind::Distribution => Self::Own(target),
             };
         }
-        if !is_own && target.path() == asked.path() {
+        let is_of_a_blob = matches!(operation, Operation::HeadBlob | Operation::GetBlob);
+        // A registry that has moved redirects its manifests too, which are asked for first. What sends blobs alone to
+        // the same path of another host is a storage or a CDN.
+        let is_same_host = target.host() == asked.host();
+        if !is_own && target.path() == asked.path() && (is_same_host || !is_of_a_blob) {
             return Self::Moved(target);
         }
-        let is_of_a_blob = matches!(operation, Operation::HeadBlob | Operation::GetBlob);
         if !is_of_a_blob {
             return Self::LogIn(target);
         }

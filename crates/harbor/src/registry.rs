@@ -111,7 +111,12 @@ impl Client {
             (TagOrDigest::Digest(asked), _) => *asked,
             (TagOrDigest::Tag(_), Some(told)) => told,
             // Harbor passes on what its upstream told, and writes the header in any case.
-            (TagOrDigest::Tag(_), None) if headers.contains_key(DOCKER_CONTENT_DIGEST) => {
+            // A registry all the same, since a page has another type.
+            (TagOrDigest::Tag(_), None)
+                if headers.contains_key(DOCKER_CONTENT_DIGEST)
+                    || media_type_of(headers)
+                        .is_some_and(|kind| kind.contains("manifest") || kind.contains("index")) =>
+            {
                 return Err(HarborError::Invalid(Invalid::NoDigest));
             }
             (TagOrDigest::Tag(_), None) => {
@@ -223,7 +228,7 @@ impl Client {
                 return Err(HarborError::Invalid(Invalid::TooLarge { limit: size_bytes }));
             }
         }
-        complete(read, size_bytes.max(1))
+        complete(read, size_bytes)
     }
 
     /// Reads a blob whole, a chunk at a time, and checks its length and digest; the bytes read. A `size_bytes` of zero

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header};
-use http_auth::ChallengeParser;
 use serde_json::Value;
 
 use super::{HarborError, Refusal};
@@ -45,17 +44,57 @@ impl Challenge {
         headers.get_all(header::WWW_AUTHENTICATE).iter().find_map(|value| Self::parse(value.to_str().ok()?))
     }
 
+    /// Reads a list of challenges (RFC 9110, 11.6.1) as leniently as can be: blanks around `=` are let through there,
+    /// and values without quotes are met although an address is no token.
     fn parse(text: &str) -> Option<Self> {
-        // What stands before a mistake is good: `Negotiate` comes with a token that no parameter is.
-        let challenges = ChallengeParser::new(text).map_while(Result::ok);
-        let bearer = { challenges }.find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"))?;
-        let parameter = |name: &str| {
-            let (_, value) = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-            Some(value.to_unescaped())
-        };
-        let realm = parameter("realm").filter(|realm| !realm.is_empty())?;
-        Some(Self { realm, service: parameter("service"), scope: parameter("scope") })
+        let mut rest = text;
+        let mut bearer: Option<HashMap<String, String>> = None;
+        loop {
+            rest = rest.trim_start_matches([',', ' ', '\t']);
+            let end = rest.find(['=', ',', ' ', '\t', '"']).unwrap_or(rest.len());
+            let (name, after) = (rest[..end].to_ascii_lowercase(), rest[end..].trim_start_matches([' ', '\t']));
+            if let Some(value) = after.strip_prefix('=') {
+                let (value, after) = parameter(value.trim_start_matches([' ', '\t']))?;
+                if let Some(parameters) = &mut bearer {
+                    parameters.entry(name).or_insert(value);
+                }
+                rest = after;
+                continue;
+            }
+            // A name that nothing is set to begins another challenge.
+            if let Some(challenge) = bearer.take().and_then(Self::of) {
+                return Some(challenge);
+            }
+            if name.is_empty() {
+                return None;
+            }
+            bearer = (name == "bearer").then(HashMap::new);
+            rest = after;
+        }
     }
+
+    fn of(mut parameters: HashMap<String, String>) -> Option<Self> {
+        let realm = parameters.remove("realm").filter(|realm| !realm.is_empty())?;
+        Some(Self { realm, service: parameters.remove("service"), scope: parameters.remove("scope") })
+    }
+}
+
+/// A parameter's value, and what comes after it; none where its quote isn't closed.
+fn parameter(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, &quoted[at + 1..])),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            character => value.push(character),
+        }
+    }
+    None
 }
 
 impl Token {
@@ -152,6 +191,9 @@ mod tests {
         Some("s"),
         None
     )]
+    #[case::after_a_scheme_alone(r#"Negotiate, Bearer realm="https://t/",service="s""#, "https://t/", Some("s"), None)]
+    #[case::with_blanks_around_the_sign(r#"Bearer  realm = "https://t/" , service="s""#, "https://t/", Some("s"), None)]
+    #[case::without_quotes("Bearer realm=https://t/,service=s", "https://t/", Some("s"), None)]
     #[case::before_one_that_is_no_parameters(
         r#"Bearer realm="https://t/",service="s", Negotiate YIIabc=="#,
         "https://t/",

@@ -17,6 +17,8 @@ pub(super) struct Document {
     pub(super) manifests: Option<List<{ super::MAX_CHILDREN }>>,
     pub(super) config: Option<Descriptor>,
     pub(super) layers: Option<List<{ super::MAX_LAYERS }>>,
+    /// A part stands there twice, so that nobody knows which of them another reader takes.
+    pub(super) is_ambiguous: bool,
 }
 
 /// The first `MAX` entries of a list.
@@ -152,6 +154,13 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
         let mut document = Document::default();
         while let Some(key) = map.next_key_seed(Key(&["schemaVersion", "manifests", "config", "layers"]))? {
+            let seen = match key {
+                Some("manifests") => document.manifests.is_some(),
+                Some("config") => document.config.is_some(),
+                Some("layers") => document.layers.is_some(),
+                _ => false,
+            };
+            document.is_ambiguous |= seen;
             match key {
                 Some("schemaVersion") => document.schema_version = map.next_value()?,
                 Some("manifests") => document.manifests = map.next_value::<Nullable<_>>()?.0,

@@ -13,8 +13,6 @@ use crate::site::{Said, Site};
 
 /// No row takes longer; nearly all are over in a tenth of it, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// A row that is known to be red may be one that never ends.
-const PATIENCE_WITH_THE_RED: Duration = Duration::from_secs(10);
 /// Where any reason will do, a row has so long to be called warm all the same.
 const ANY_REASON_AFTER: Duration = Duration::from_secs(5);
 /// What is given up is watched for so long, and what it asks for in this time is counted.
@@ -48,8 +46,6 @@ pub(crate) struct Row {
     hook: Arc<Hook>,
     end: End,
     most_requests: usize,
-    /// The fault of the warmer's for which the row is red today.
-    pending: Option<&'static str>,
 }
 
 /// A registry that has the usual image, and does as the hook says.
@@ -65,7 +61,6 @@ pub(crate) fn row(
         hook: Arc::new(Box::new(hook)),
         end: End::Warm,
         most_requests: USUAL_BOUND,
-        pending: None,
     }
 }
 
@@ -99,12 +94,6 @@ impl Row {
 
     pub(crate) fn at_most(mut self, requests: usize) -> Self {
         self.most_requests = requests;
-        self
-    }
-
-    /// The row is red today, for this fault.
-    pub(crate) fn pending(mut self, fault: &'static str) -> Self {
-        self.pending = Some(fault);
         self
     }
 
@@ -145,7 +134,7 @@ impl Row {
     async fn judge(&self, site: &Site, registry: &Registry) -> Result<(), String> {
         let id = site.hand_over().await;
         let started = Instant::now();
-        let patience = if self.pending.is_some() { PATIENCE_WITH_THE_RED } else { PATIENCE };
+        let patience = PATIENCE;
         let mut last;
         loop {
             last = site.said(&id).await;
@@ -227,11 +216,8 @@ pub(crate) fn play(rows: Vec<Row>) {
     });
     let mut red = Vec::new();
     for (row, came_to, took) in played {
-        match (came_to, row.pending) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(fault)) => println!("GREEN AGAIN {}: clear its marker ({fault})", row.name),
-            (Err(seen), Some(fault)) => println!("pending {} ({fault}): {seen}", row.name),
-            (Err(seen), None) => red.push(format!("{} after {:.1} s: {seen}", row.name, took.as_secs_f64())),
+        if let Err(seen) = came_to {
+            red.push(format!("{} after {:.1} s: {seen}", row.name, took.as_secs_f64()));
         }
     }
     red.sort();

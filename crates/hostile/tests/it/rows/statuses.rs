@@ -17,7 +17,7 @@ pub(crate) fn rows() -> Vec<Row> {
         let waits = row(format!("{status} with a page for ever"), move |request, _| {
             request.of_manifest().then(|| Answer::page(status))
         });
-        rows.push(waits.ends(End::Waits(&[])).pending("an outage counts as a failure of the image"));
+        rows.push(waits.ends(End::Waits(&[])));
     }
     for status in [429, 502, 503, 504] {
         let waits = row(format!("{status} without a body for ever"), move |_, _| Some(Answer::new(status)));
@@ -76,24 +76,19 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.push(row("a status of 999, twice", |request, _| (request.number < 2).then(|| Answer::page(999))));
     rows.push(
         row("a firewall's 403 page for ever", |request, _| request.of_manifest().then(|| Answer::page(403)))
-            .ends(End::NotWarm(&["not harbor"]))
-            .pending("a page of a firewall is taken for a missing right"),
+            .ends(End::NotWarm(&["not harbor"])),
     );
     rows.push(
         row("an ingress's 400 page for ever", |request, _| request.of_manifest().then(|| Answer::page(400)))
-            .ends(End::NotWarm(&["not harbor"]))
-            .pending("a page of an ingress is taken for Harbor's answer"),
+            .ends(End::NotWarm(&["not harbor"])),
     );
     rows.push(
         row("200 with a page in place of everything", |request, _| request.of_manifest().then(|| Answer::page(200)))
             .ends(End::NotWarm(&[])),
     );
-    rows.push(
-        row("an ingress refuses names that are encoded twice", |request, _| {
-            request.target.contains("%25").then(|| Answer::page(400))
-        })
-        .pending("where `%252F` is refused the blobs aren't looked at instead"),
-    );
+    rows.push(row("an ingress refuses names that are encoded twice", |request, _| {
+        request.target.contains("%25").then(|| Answer::page(400))
+    }));
     for (name, value) in [
         ("429 with an hour to wait, for ever", "3600"),
         ("429 with a date to wait for, for ever", "Fri, 31 Dec 2027 23:59:59 GMT"),
