@@ -242,7 +242,7 @@ impl Client {
     }
 
     async fn try_drain_blob(&self, place: &Repository, digest: Digest, size_bytes: u64) -> Result<u64, HarborError> {
-        let mut answer = self.transport().ask(self.get_blob(place, digest).from_storage()).await?;
+        let mut answer = self.transport().ask(self.get_blob(place, digest).read_from_storage()).await?;
         let mut hasher = Sha256::new();
         let mut read = 0;
         while let Some(chunk) = answer.next_chunk().await? {

@@ -80,7 +80,7 @@ impl Request {
     }
 
     /// Reads the content wherever it is. Without this a redirect to the storage is the answer.
-    pub(super) fn from_storage(mut self) -> Self {
+    pub(super) fn read_from_storage(mut self) -> Self {
         self.storage = Storage::Read;
         self
     }

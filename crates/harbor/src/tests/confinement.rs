@@ -196,8 +196,8 @@ async fn no_answer_makes_the_client_call_inside_or_show_its_secret(#[case] kind:
             }
         }
     }
-    assert_eq!(v4.caught(), [String::new(); 0]);
-    assert_eq!(v6.caught(), [String::new(); 0]);
+    assert!(v4.caught().is_empty(), "{:?}", v4.caught());
+    assert!(v6.caught().is_empty(), "{:?}", v6.caught());
     // The trap can catch: without the bounds the same client would have been there.
     let inside = format!("http://127.0.0.1:{}/{hex}", v4.port);
     *says.lock().unwrap() = (307, "location", inside.parse().unwrap());
@@ -276,7 +276,7 @@ async fn a_chain_that_begins_outside_and_ends_inside_is_left_there() {
     let seen = server.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[1].authorization(), "");
-    assert_eq!(trap.caught(), [String::new(); 0]);
+    assert!(trap.caught().is_empty(), "{:?}", trap.caught());
 }
 
 #[rstest]

@@ -293,7 +293,7 @@ impl Model {
             }
             Step::LookForArtifact(digest) if !self.artifacts_are_readable => Observation::ArtifactUnreadable(digest),
             Step::LookForArtifact(digest) => match self.recorded_at(digest) {
-                Some(at) if at <= self.now => Observation::ArtifactRecorded { digest: digest, platform: None },
+                Some(at) if at <= self.now => Observation::ArtifactRecorded { digest, platform: None },
                 _ => Observation::ArtifactAbsent(digest),
             },
             Step::LookForTag(tag) if !self.artifacts_are_readable => Observation::TagUnreadable(tag),
