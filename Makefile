@@ -62,6 +62,16 @@ release-tests: ## The scripts of the release that need no registry, and those th
 	scripts/require.sh bats pyyaml
 	bats scripts/release/release.bats scripts/checks.bats
 
+.PHONY: deny
+deny: ## Licences and sources of the dependencies (builds cargo-deny once, some minutes)
+	scripts/require.sh cargo-deny
+	cargo deny --offline --all-features --locked check licenses sources bans
+
+.PHONY: advisories
+advisories: ## Advisories against the dependencies (needs the network)
+	scripts/require.sh cargo-deny
+	cargo deny --all-features --locked check advisories
+
 .PHONY: check-chart
 check-chart: policy.wasm ## The chart against schemas, the real readers and promtool
 	$(BUILD_PROGRAMS)

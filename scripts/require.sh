@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what a make target needs is there: installs it where that is possible, and says what to do where not.
 #
-#   scripts/require.sh wasm-target rustfmt clippy docker-registry skopeo bats jq curl pyyaml
+#   scripts/require.sh wasm-target rustfmt clippy cargo-deny docker-registry skopeo bats jq curl pyyaml
 set -euo pipefail
 
 fail() {
@@ -27,6 +27,15 @@ require_component() {
     cargo "$program" --version >/dev/null 2>&1 && return
     has rustup || fail "cargo $program is missing; install the component $component of your Rust toolchain"
     rustup component add "$component" || fail "rustup can't install $component; see its words above"
+}
+
+# renovate: crate cargo-deny
+cargo_deny_version=0.20.2
+require_cargo_deny() {
+    has cargo-deny && return
+    echo "building cargo-deny (once)" >&2
+    cargo install --quiet --locked "cargo-deny@$cargo_deny_version" ||
+        fail "cargo-deny is missing and can't be built; see Cargo's words above"
 }
 
 updated=no
@@ -67,6 +76,7 @@ for need in "$@"; do
         rustfmt) require_component rustfmt fmt ;;
         clippy) require_component clippy clippy ;;
         docker-registry | skopeo | bats | jq | curl) require_package "$need" "$need" ;;
+        cargo-deny) require_cargo_deny ;;
         pyyaml) require_pyyaml ;;
         *) fail "$0 does not know what $need is" ;;
     esac
