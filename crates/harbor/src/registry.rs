@@ -1,9 +1,12 @@
 //! The registry API: manifests and blobs.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, TagOrDigest};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::Operation;
 use super::request::Request;
@@ -15,6 +18,9 @@ pub const MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A blob up to this size is read whole by [`Client::touch_blob`]: that is cheaper than a new connection.
 const TOUCH_WHOLE_MAX_BYTES: u64 = 64 * 1024;
+
+/// No copy is thought to take longer than this, however few bytes came for a moment.
+const LONGEST_COPY: Duration = Duration::from_secs(30 * 86_400);
 
 /// All four types. Harbor ignores the header towards its upstream, but what it serves itself is chosen by it.
 const MANIFEST_TYPES: HeaderValue = HeaderValue::from_static(
@@ -229,6 +235,55 @@ impl Client {
             }
         }
         complete(read, size_bytes)
+    }
+
+    /// Asks for a blob as [`Client::touch_blob`] does, and reads on for `time`, or for a sixteenth of the blob: how fast the
+    /// upstream sends it. The bytes that were read, and how long the whole of it takes at that pace.
+    ///
+    /// # Errors
+    /// As of [`Client::touch_blob`].
+    pub async fn sample_blob(
+        &self,
+        place: &Repository,
+        digest: Digest,
+        size_bytes: u64,
+        time: Duration,
+    ) -> Result<(u64, Duration), HarborError> {
+        self.counted(self.try_sample_blob(place, digest, size_bytes, time).await)
+    }
+
+    async fn try_sample_blob(
+        &self,
+        place: &Repository,
+        digest: Digest,
+        size_bytes: u64,
+        time: Duration,
+    ) -> Result<(u64, Duration), HarborError> {
+        let mut answer = self.transport().ask(self.get_blob(place, digest)).await?;
+        if answer.is_stored_elsewhere() {
+            return Ok((0, Duration::ZERO));
+        }
+        let began = Instant::now();
+        let mut read = 0;
+        // The first bytes are waited for as long as those of any blob are.
+        while read == 0 {
+            match answer.next_chunk().await? {
+                Some(chunk) => read += self.count_bytes(&chunk),
+                None => return Ok((complete(read, size_bytes)?, Duration::ZERO)),
+            }
+        }
+        while read < size_bytes / 16 {
+            match timeout_at(began + time, answer.next_chunk()).await {
+                Ok(chunk) => match chunk? {
+                    Some(chunk) => read += self.count_bytes(&chunk),
+                    None => break,
+                },
+                Err(_) => break,
+            }
+        }
+        let times = size_bytes as f64 / read as f64;
+        let takes = Duration::try_from_secs_f64(began.elapsed().as_secs_f64() * times).unwrap_or(LONGEST_COPY);
+        Ok((read, takes.min(LONGEST_COPY)))
     }
 
     /// Reads a blob whole, a chunk at a time, and checks its length and digest; the bytes read. A `size_bytes` of zero
