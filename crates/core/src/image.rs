@@ -34,6 +34,7 @@ pub use tags::{BlockedBy, TagStatus};
 
 use crate::attempts::{Attempt, Attempts};
 use crate::problem::Problem;
+use crate::projects::Needs;
 use crate::requests::Requests;
 use crate::timestamp::Timestamp;
 
@@ -229,6 +230,9 @@ pub(crate) struct BlobState {
     pub(crate) asked: Option<Timestamp>,
     /// When it was last read to its end: from there Harbor's own copy is finished too, or was refused.
     pub(crate) drained: Option<Timestamp>,
+    /// How long a copy of it takes, as fast as the upstream sent it when it was asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) takes: Option<Duration>,
 }
 
 /// What was seen of one tag.
@@ -449,6 +453,27 @@ impl Image {
             replication.attempts.try_now();
         }
         true
+    }
+
+    /// Whether somebody waits for this blob; others only complete the index.
+    pub fn wants_blob(&self, digest: &Digest) -> bool {
+        let of =
+            |child: &Digest| self.manifests.get(child).is_some_and(|state| state.blobs.binary_search(digest).is_ok());
+        self.wanted_children().iter().any(of)
+    }
+
+    /// What it needs of its project next.
+    pub fn needs(&self, now: Timestamp) -> Needs {
+        if self.attempts.retry_at.is_some_and(|at| now < at) {
+            return Needs::Nothing;
+        }
+        let missing = self.blobs.values().filter(|blob| blob.distributable && blob.local.is_none());
+        match missing.map(|blob| blob.size_bytes).max() {
+            Some(bytes) => Needs::Storage(bytes),
+            None if self.content == Content::Unread => Needs::Storage(0),
+            // What is left is mostly told by Harbor alone, whatever is wrong behind it.
+            None => Needs::Nothing,
+        }
     }
 
     /// What went wrong last.

@@ -41,6 +41,9 @@ pub struct Project {
     pub pause: Option<Pause>,
     /// Harbor or its upstream limits requests: what nobody waits for is left for later.
     pub strained: bool,
+    /// Harbor's storage refused what it was given, and this image finds out whether it still does: with one blob, for
+    /// each is a whole transfer that may be thrown away.
+    pub probes_storage: bool,
 }
 
 /// What speaks at a Harbor's address.

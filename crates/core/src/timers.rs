@@ -84,6 +84,23 @@ impl Timers {
         self.of(seconds(30) + Duration::from_millis(size_bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND))
     }
 
+    /// From one request for a blob to the next, while nobody knows whether its copy moves: a copy that broke is not
+    /// retried by Harbor, and to one that is under way another request costs the upstream next to nothing.
+    pub fn ask_again(&self) -> Duration {
+        self.of(seconds(60))
+    }
+
+    /// A copy that nobody has asked for again in this time, twice [`Timers::ask_again`], is nobody's any more: its image
+    /// waits for something else, or is given up.
+    pub fn copy_forgotten(&self) -> Duration {
+        self.of(seconds(120))
+    }
+
+    /// How long a blob that is asked for again is read, to see how fast the upstream sends it.
+    pub fn sample(&self) -> Duration {
+        self.of(seconds(2))
+    }
+
     /// From one look at something that is expected to the next: soon at first, then less and less often.
     pub fn poll(&self, waited: Duration) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(25);

@@ -59,7 +59,7 @@ impl Store {
                 }
             }
         }
-        self.0.woken.notify_one();
+        self.0.woken.notify_waiters();
         Ok(forgiven)
     }
 }

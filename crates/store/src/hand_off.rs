@@ -46,7 +46,7 @@ impl Store {
             })
             .await?;
         if handed_off.state != ImageState::Warm {
-            self.0.woken.notify_one();
+            self.0.woken.notify_waiters();
         }
         Ok(handed_off)
     }

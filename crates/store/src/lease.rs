@@ -100,7 +100,7 @@ impl Store {
             })
             .await?;
         if held {
-            self.0.woken.notify_one();
+            self.0.woken.notify_waiters();
         }
         Ok(held)
     }
@@ -126,7 +126,7 @@ impl Store {
             }
         }
         if woken > 0 {
-            self.0.woken.notify_one();
+            self.0.woken.notify_waiters();
         }
         Ok(woken)
     }
@@ -174,7 +174,7 @@ impl Store {
             })
             .await?;
         if found {
-            self.0.woken.notify_one();
+            self.0.woken.notify_waiters();
         }
         Ok(found)
     }

@@ -100,6 +100,7 @@ fn projects() -> Arc<Projects> {
         keep_warm_every: None,
         pause: None,
         strained: false,
+        probes_storage: false,
     };
     Arc::new(Projects::new([("main".parse().unwrap(), "hub".parse().unwrap(), terms)]))
 }

@@ -117,7 +117,7 @@ pub struct Front {
 /// The queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Images worked on at once.
+    /// Images worked on at once, at each Harbor.
     pub workers: usize,
     /// How long a worker holds an image before another may take it, renewed while it works.
     pub lease: Duration,
@@ -259,6 +259,7 @@ impl Config {
                     keep_warm_every: project.keep_warm.every(),
                     pause: None,
                     strained: false,
+                    probes_storage: false,
                 };
                 (harbor_name.clone(), project_name.clone(), terms)
             })

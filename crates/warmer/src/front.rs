@@ -155,6 +155,7 @@ impl Front {
         store: Store,
         metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.may_defer(Deferral::ALL.map(Deferral::label));
         let rules = Rules { wait: config.wait, capacity: config.budget, window: config.budget_window };
         Self {
             wait: config.wait,
@@ -213,7 +214,7 @@ impl Front {
         let passage = lock(&self.breakers).admit(image, tag.is_some(), now);
         match (passage, tag) {
             (Admission::Wait, _) if !self.leaves_time(image, now) => {
-                self.metrics.front_deferred(Deferral::Backlog);
+                self.metrics.front_deferred(Deferral::Backlog.label());
                 false
             }
             (Admission::Wait, _) => lock(&self.budgets).has_left(caller, now),
@@ -316,7 +317,7 @@ impl Front {
         };
         self.metrics.front_answered(outcome);
         if let Err(FrontError::Deferred(deferral)) = &answer {
-            self.metrics.front_deferred(*deferral);
+            self.metrics.front_deferred(deferral.label());
         }
         answer.map(|(found, _)| found)
     }
@@ -368,7 +369,7 @@ impl Front {
     /// Whether what stands before an image that comes now leaves the time to keep a deadline of Harbor's.
     fn leaves_time(&self, image: &HarborImage, now: Timestamp) -> bool {
         let harbor = self.harbors.get(image);
-        harbor.is_ok_and(|harbor| self.backlogs.leaves_time(harbor.client.name(), &harbor.limiter, now))
+        harbor.is_ok_and(|harbor| self.backlogs.leaves_time(harbor.client.name(), harbor.places.limiter(), now))
     }
 
     /// What is read for a policy has begun like what a worker reads: those who come after it count it.

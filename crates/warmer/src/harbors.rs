@@ -8,8 +8,14 @@ use harbor_warmer_protocol::{HarborImage, HarborName, ProjectName};
 
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
-use crate::places::limiter::Limiter;
+use crate::places::Places;
+use harbor_warmer_core::timers::Timers;
 use harbor_warmer_harbor::{Client, ClientError, Counters};
+use tokio::sync::Semaphore;
+
+/// Small requests that all images of one Harbor may have under way at once: an answer takes some milliseconds, so more
+/// would only be connections.
+const MOST_REQUESTS: usize = 32;
 
 /// The Harbors of the configuration. Nothing else is ever talked to: a workload's text names one of them, and one of
 /// its projects, or is refused.
@@ -18,12 +24,14 @@ pub struct Harbors {
     harbors: BTreeMap<HarborName, Harbor>,
 }
 
-/// One Harbor: what speaks to it, and how many requests for content it may have at once.
+/// One Harbor: what speaks to it, and how much it may be asked for at once.
 pub(crate) struct Harbor {
     /// What speaks to it.
     pub(crate) client: Client,
-    /// Whoever asks for content holds a permit of it.
-    pub(crate) limiter: Limiter,
+    /// Whoever asks for the content of a blob takes a place for it.
+    pub(crate) places: Places,
+    /// Slots for all other requests of images.
+    pub(crate) requests: Semaphore,
     projects: BTreeMap<ProjectName, config::Project>,
 }
 
@@ -57,8 +65,11 @@ impl Harbors {
         let entries = config.harbors.iter().map(|(name, harbor)| {
             let counters: Arc<dyn Counters> = Arc::clone(metrics) as Arc<dyn Counters>;
             let client = Client::new(name.clone(), &harbor.options, counters).map_err(|error| (name.clone(), error))?;
-            let limiter = Limiter::new(name.clone(), harbor.concurrency, Arc::clone(metrics));
-            Ok((name.clone(), Harbor { client, limiter, projects: harbor.projects.clone() }))
+            let (metrics, told) = (Arc::clone(metrics), name.clone());
+            let told = Box::new(move |places| metrics.concurrency(&told, places));
+            let places = Places::new(harbor.concurrency, Timers::scaled_by(harbor.time_scale), told);
+            let (requests, projects) = (Semaphore::new(MOST_REQUESTS), harbor.projects.clone());
+            Ok((name.clone(), Harbor { client, places, requests, projects }))
         });
         Ok(Self { harbors: entries.collect::<Result<_, _>>()? })
     }
@@ -88,9 +99,14 @@ impl Harbors {
         Ok((harbor, project))
     }
 
-    /// What bounds the requests for content at a Harbor, by its name.
-    pub(crate) fn limiter(&self, harbor: &HarborName) -> Option<&Limiter> {
-        self.harbors.get(harbor).map(|harbor| &harbor.limiter)
+    /// The names of all.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HarborName> {
+        self.harbors.keys()
+    }
+
+    /// The places of a Harbor by its name.
+    pub(crate) fn places(&self, harbor: &HarborName) -> Option<&Places> {
+        self.harbors.get(harbor).map(|harbor| &harbor.places)
     }
 
     /// The client of a Harbor by its name.

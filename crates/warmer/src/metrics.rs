@@ -15,7 +15,6 @@ use prometheus_client::registry::Registry;
 
 pub(crate) use registry_port::HandOffFailure;
 
-use crate::front::Deferral;
 use harbor_warmer_core::image::{BlockedBy, DeadReason};
 use harbor_warmer_core::project::Cause;
 use harbor_warmer_core::view::Phase;
@@ -255,9 +254,6 @@ impl Metrics {
             "Look-ups of policies put off, when they came or already at the hand-off, by reason",
             metrics.front_deferrals.clone(),
         );
-        for deferral in Deferral::ALL {
-            drop(metrics.front_deferrals.get_or_create(&ReasonLabels { reason: deferral.label() }));
-        }
         registry.register(
             "backlog_images",
             "Images that nothing was read of yet and that wait for their turn, by Harbor",
@@ -395,9 +391,16 @@ impl Metrics {
         self.front.get_or_create(&FrontLabels { outcome }).inc();
     }
 
+    /// The reasons that a look-up may be put off for, each at zero until it first is.
+    pub fn may_defer(&self, reasons: impl IntoIterator<Item = &'static str>) {
+        for reason in reasons {
+            drop(self.front_deferrals.get_or_create(&ReasonLabels { reason }));
+        }
+    }
+
     /// A look-up was put off, or not asked for.
-    pub fn front_deferred(&self, deferral: Deferral) {
-        self.front_deferrals.get_or_create(&ReasonLabels { reason: deferral.label() }).inc();
+    pub fn front_deferred(&self, reason: &'static str) {
+        self.front_deferrals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// So many images wait for their turn at a Harbor.

@@ -24,8 +24,6 @@ use crate::maintenance::survey::Survey;
 use crate::maintenance::upkeep::Upkeep;
 use crate::metrics::{Metrics, SettledAs};
 use crate::places::backlog::Backlogs;
-use crate::places::copies::Copies;
-use crate::places::transfers::Transfers;
 use crate::plan::Planner;
 use crate::registry_port::RegistryPort;
 use crate::replication::replicator::Replicators;
@@ -133,8 +131,6 @@ impl Service {
             projects: Arc::clone(&projects),
             front,
             replicators,
-            transfers: Transfers::new(),
-            copies: Copies::default(),
             backlogs: Arc::clone(&backlogs),
             metrics: Arc::clone(&metrics),
             queue: config.queue.clone(),

@@ -6,15 +6,17 @@
 
 mod carry_out;
 mod replicate;
+mod requests;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use harbor_warmer_protocol::{Digest, HarborImage, Tag};
+use harbor_warmer_protocol::{Digest, HarborImage, HarborName, Tag};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,18 +27,18 @@ use crate::config;
 use crate::front::Front;
 use crate::harbors::Harbors;
 use crate::metrics::{Metrics, SettledAs, TimedStep};
+use crate::places::Places;
 use crate::places::backlog::{Backlogs, Position};
-use crate::places::copies::Copies;
-use crate::places::transfers::Transfers;
 use crate::replication::replicator::Replicators;
 use carry_out::Seen;
 use harbor_warmer_core::announcement::{self, Resolved};
 use harbor_warmer_core::image::{BlockedBy, DeadReason, Image, Milestones, Next, Observation, Step, Waiting};
 use harbor_warmer_core::problem::{Failure, Problem};
-use harbor_warmer_core::project::Effect;
-use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::project::{Effect, Project};
+use harbor_warmer_core::projects::{Needs, Projects};
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_store::{AcquireRequest, Lease, Leased, Settlement, Store, StoreError, Unit};
+use requests::Requests;
 
 /// What every worker works with.
 pub(crate) struct Workshop {
@@ -50,10 +52,6 @@ pub(crate) struct Workshop {
     pub front: Arc<Front>,
     /// What starts replications.
     pub replicators: Replicators,
-    /// The transfers of this process.
-    pub transfers: Transfers,
-    /// The copies that Harbor makes for this process.
-    pub copies: Copies,
     /// The images that wait for their turn at each Harbor.
     pub backlogs: Arc<Backlogs>,
     /// What Prometheus is told.
@@ -72,40 +70,71 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// While the disk takes no writes, work is looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Copies that are overdue lose their places so soon: a second is nothing to a transfer.
+/// Copies that nobody asks for again lose their places so soon: a second is nothing to a transfer.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Workshop {
     /// Works until `shutdown`, then gives back what is in hand.
+    ///
+    /// Each Harbor has workers of its own, so that one that hangs keeps none of another's.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.queue.workers));
         let tasks = TaskTracker::new();
+        let harbors = self.harbor_names().await;
+        // In one task: were one of them to end, the service would see it.
+        join_all(harbors.iter().map(|harbor| self.run_for(harbor, &tasks, &shutdown))).await;
+        shutdown.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// The Harbors of the configuration, and those that left it since something was handed over for them: that waits until
+    /// somebody writes them down again.
+    async fn harbor_names(&self) -> BTreeSet<HarborName> {
+        let queued = self.store.harbors().await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be read");
+            Vec::new()
+        });
+        self.harbors.names().cloned().chain(queued).collect()
+    }
+
+    /// A copy that nobody looks for any more, of an image that waits or is given up, must not keep its place at Harbor.
+    pub(crate) async fn keep_sweeping(self: Arc<Self>) {
+        join_all(self.harbors.names().filter_map(|harbor| self.harbors.places(harbor)).map(sweep)).await;
+        std::future::pending().await
+    }
+
+    /// Works on the units of one Harbor.
+    async fn run_for(self: &Arc<Self>, harbor: &HarborName, tasks: &TaskTracker, shutdown: &CancellationToken) {
+        let workers = Arc::new(Semaphore::new(self.queue.workers));
         while !shutdown.is_cancelled() {
-            // A free place first, then as many units as there are places: a leased unit never waits for one.
+            // A free worker first, then as many units as there are workers: a leased unit never waits for one.
             let first = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place,
+                worker = Arc::clone(&workers).acquire_owned() => worker,
                 () = shutdown.cancelled() => break,
             };
             let Ok(first) = first else { break };
             let mut free = vec![first];
-            while let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                free.push(place);
+            while let Ok(worker) = Arc::clone(&workers).try_acquire_owned() {
+                free.push(worker);
             }
             let woken = self.store.woken();
-            let leased = self.acquire(free.len()).await;
+            let limit = free.len();
+            let request =
+                AcquireRequest { harbor: harbor.clone(), limit, begin: self.room(harbor), lease: self.queue.lease };
+            let leased = self.store.acquire(request, clock::now()).await;
             if let Err(error) = &leased {
                 tracing::error!(error = error as &dyn std::error::Error, "no work can be taken from the queue");
             }
             let is_broken = leased.is_err();
             let leased = leased.unwrap_or_default();
             let idle = leased.is_empty();
-            for (leased, place) in leased.into_iter().zip(free.drain(..)) {
-                tasks.spawn(Arc::clone(&self).hold(leased, place, shutdown.clone()));
+            for (leased, worker) in leased.into_iter().zip(free.drain(..)) {
+                tasks.spawn(Arc::clone(self).hold(leased, worker, shutdown.clone()));
             }
             if idle {
                 drop(free);
                 // What is due stays due while the disk is full; asking for it at once would only fill the log.
-                let nap = if is_broken { LOOK_AGAIN } else { self.nap().await };
+                let nap = if is_broken { LOOK_AGAIN } else { self.nap(harbor).await };
                 tokio::select! {
                     () = woken => {}
                     () = tokio::time::sleep(nap) => {}
@@ -113,50 +142,23 @@ impl Workshop {
                 }
             }
         }
-        tasks.close();
-        tasks.wait().await;
     }
 
-    /// A copy that nobody looks for any more, of an image that waits or is given up, must not keep its place at Harbor.
-    pub(crate) async fn keep_sweeping(self: Arc<Self>) {
-        loop {
-            self.copies.any().await;
-            tokio::time::sleep(SWEEP_EVERY).await;
-            self.copies.sweep(clock::now());
-        }
+    /// How many images may begin at a Harbor. One that left the configuration has all the room: its images only wait.
+    fn room(&self, harbor: &HarborName) -> usize {
+        let places = self.harbors.places(harbor);
+        places.map_or(usize::MAX, |places| self.backlogs.room(harbor, places.limiter(), clock::now()))
     }
 
-    /// Units at every Harbor, each with what it has room for.
-    async fn acquire(&self, limit: usize) -> Result<Vec<Leased>, StoreError> {
-        let mut leased = Vec::new();
-        for harbor in self.store.harbors().await? {
-            let (limit, now) = (limit - leased.len(), clock::now());
-            let limiter = self.harbors.limiter(&harbor);
-            let begin = limiter.map_or(limit, |limiter| self.backlogs.room(&harbor, limiter, now));
-            let request = AcquireRequest { harbor, limit, begin, lease: self.queue.lease };
-            leased.extend(self.store.acquire(request, now).await?);
-        }
-        Ok(leased)
-    }
-
-    async fn nap(&self) -> Duration {
-        let next = async {
-            let mut next: Option<Timestamp> = None;
-            for harbor in self.store.harbors().await? {
-                let limiter = self.harbors.limiter(&harbor);
-                let begins = limiter.is_none_or(|limiter| self.backlogs.room(&harbor, limiter, clock::now()) > 0);
-                next = next.into_iter().chain(self.store.next_due(&harbor, begins).await?).min();
-            }
-            Ok::<_, StoreError>(next)
-        };
-        match next.await {
+    async fn nap(&self, harbor: &HarborName) -> Duration {
+        match self.store.next_due(harbor, self.room(harbor) > 0).await {
             Ok(Some(due)) => due.since(clock::now()).clamp(Duration::from_millis(5), LONGEST_NAP),
             Ok(None) | Err(_) => LONGEST_NAP,
         }
     }
 
     /// Holds a unit until it is settled, with its lease renewed meanwhile.
-    async fn hold(self: Arc<Self>, leased: Leased, place: OwnedSemaphorePermit, shutdown: CancellationToken) {
+    async fn hold(self: Arc<Self>, leased: Leased, worker: OwnedSemaphorePermit, shutdown: CancellationToken) {
         let lease = leased.lease;
         let span = tracing::info_span!("unit", unit.id = lease.name());
         let work = async {
@@ -176,7 +178,7 @@ impl Workshop {
             }
         };
         work.instrument(span).await;
-        drop(place);
+        drop(worker);
     }
 
     /// Ends only when the lease is lost.
@@ -218,7 +220,10 @@ impl Workshop {
     async fn resolve(&self, lease: Lease, mut announcement: announcement::Announcement) -> Result<(), StoreError> {
         let settlement = loop {
             let now = clock::now();
-            let project = self.projects.get(&announcement.place, now);
+            let waits = announcement.attempts.retry_at.is_some_and(|at| now < at);
+            let needs = if waits { Needs::Nothing } else { Needs::Answer };
+            let unit = format!("{}:{}", announcement.place, announcement.tag);
+            let project = self.projects.enter(&announcement.place, &unit, needs, now);
             match announcement.next(&project, self.queue.missing_tag_for, now) {
                 announcement::Next::HeadTag => {
                     announcement.requests(1, &project, now);
@@ -256,9 +261,10 @@ impl Workshop {
         let mut stand = Position::Gone;
         // The steps of the last round, each with the moment of its answer.
         let mut done: Vec<(Step, Timestamp)> = Vec::new();
+        let unit = format!("{}@{}", image.place, image.root);
         let settlement = loop {
             let now = clock::now();
-            let project = self.projects.get(&image.place, now);
+            let project = self.projects.enter(&image.place, &unit, image.needs(now), now);
             match image.next(&project, now) {
                 Next::Do(steps) if let Some(step) = image.repeats(&project, &done, &steps) => {
                     let (step, about) = (step.to_string(), step.about());
@@ -270,9 +276,11 @@ impl Workshop {
                     done.clear();
                 }
                 Next::Do(steps) => {
-                    image.requests(steps.len(), &project, now);
-                    let mut under_way: FuturesUnordered<_> =
-                        steps.iter().map(async |step| (step, self.carry_out(&image, &project, step).await)).collect();
+                    let requests = Requests::new();
+                    let mut under_way: FuturesUnordered<_> = steps
+                        .iter()
+                        .map(async |step| (step, self.carry_out(&image, &project, step, &requests).await))
+                        .collect();
                     let mut seen = Vec::new();
                     done.clear();
                     while let Some((step, results)) = under_way.next().await {
@@ -280,6 +288,9 @@ impl Workshop {
                         seen.extend(results);
                     }
                     drop(under_way);
+                    // What waits for its turn asked Harbor for nothing.
+                    let made = seen.iter().filter(|seen| seen.observation.is_some()).count();
+                    image.requests(made, &project, now);
                     let mut held_back = false;
                     for Seen { observation, at } in seen {
                         match observation {
@@ -296,7 +307,7 @@ impl Workshop {
                     }
                     if held_back {
                         // Harbor has as much to copy as it may; the places come free as blobs arrive.
-                        stand = if image.has_begun() { Position::UnderWay } else { Position::Waits };
+                        stand = self.stands(&image, &project);
                         let due = clock::now() + project.timers.poll(self.wait_for_turn(&image, stand));
                         break Settlement::Wait { due, reason: Some(Waiting::Turn.to_string()) };
                     }
@@ -304,7 +315,7 @@ impl Workshop {
                 Next::WaitUntil(due, waiting) => {
                     match waiting {
                         Waiting::Paused(_) => image.observe(&project, Observation::Held, now),
-                        Waiting::Blobs => stand = Position::UnderWay,
+                        Waiting::Blobs => stand = self.stands(&image, &project),
                         Waiting::SetAside => {
                             self.metrics.requests_exceeded();
                             tracing::error!(image.repository = %image.place, image.digest = %image.root, "{waiting}");
@@ -346,10 +357,23 @@ impl Workshop {
         self.let_go(lease, image, before, settlement, moved).await
     }
 
+    /// Where an image stands that waits for blobs, or for a place. One that only completes its index stands before nobody.
+    fn stands(&self, image: &Image, project: &Project) -> Position {
+        if !image.has_begun() {
+            Position::Waits
+        } else if image.milestones(project).local.is_some() {
+            Position::Gone
+        } else {
+            Position::UnderWay
+        }
+    }
+
     /// How long an image has to wait for a place: in a long line it asks less often.
     fn wait_for_turn(&self, image: &Image, stand: Position) -> Duration {
         match (stand, self.harbors.get(&image.place)) {
-            (Position::Waits, Ok(harbor)) => self.backlogs.wait(harbor.client.name(), &harbor.limiter, clock::now()),
+            (Position::Waits, Ok(harbor)) => {
+                self.backlogs.wait(harbor.client.name(), harbor.places.limiter(), clock::now())
+            }
             (Position::Waits | Position::UnderWay | Position::Gone, _) => Duration::ZERO,
         }
     }
@@ -396,7 +420,7 @@ impl Workshop {
                 if step == TimedStep::Local
                     && let Ok(harbor) = self.harbors.get(place)
                 {
-                    self.backlogs.image_done(harbor.client.name(), &harbor.limiter);
+                    self.backlogs.image_done(harbor.client.name(), harbor.places.limiter());
                 }
                 if step == TimedStep::Recorded {
                     let seconds = at.since(admitted).as_secs_f64();
@@ -422,6 +446,15 @@ impl Workshop {
                 "Harbor will not record the tag {tag} of {place} for days; `harbor-warmer status` says why"
             );
         }
+    }
+}
+
+/// Takes the places at one Harbor that nobody asks for again.
+async fn sweep(places: &Places) {
+    loop {
+        places.any_copies().await;
+        tokio::time::sleep(SWEEP_EVERY).await;
+        places.sweep(clock::now());
     }
 }
 

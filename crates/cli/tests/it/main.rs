@@ -12,6 +12,7 @@ mod crowd;
 mod distribution;
 mod faults;
 mod killed;
+mod places;
 mod policy_server;
 mod process;
 mod replication;

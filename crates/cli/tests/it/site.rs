@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) registry: String,
     /// Keys of `front`.
     pub(crate) front: String,
+    /// Harbors beside `main`, as entries of the map.
+    pub(crate) harbors: String,
     /// Sets what a configuration file may not set as low as a test needs it.
     pub(crate) tune: fn(&mut Config),
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             queue: String::new(),
             registry: String::new(),
             front: String::new(),
+            harbors: String::new(),
             tune: |_| {},
         }
     }
@@ -120,9 +123,20 @@ impl Site {
         receipt_of(self.http.get(url).basic_auth(cluster, Some("s3cret"))).await
     }
 
+    /// Announces a tag at another Harbor than `main`.
+    pub(crate) async fn announce_at(&self, harbor: &str, repository: &str, tag: &str, platforms: &str) -> Receipt {
+        let image = HarborImage { harbor: harbor.parse().unwrap(), ..place(repository) };
+        let url = self.url_of(image, platforms, Subject::Tag(tag.parse().unwrap()));
+        receipt_of(self.http.get(url)).await
+    }
+
     pub(crate) fn hand_off_url(&self, repository: &str, platforms: &str, subject: Subject) -> String {
+        self.url_of(place(repository), platforms, subject)
+    }
+
+    fn url_of(&self, image: HarborImage, platforms: &str, subject: Subject) -> String {
         let hand_off = HandOff {
-            image: place(repository),
+            image,
             target: None,
             platforms: Platforms::new(platforms.split(',').map(|platform| platform.parse().unwrap())).unwrap(),
             subject,
@@ -231,7 +245,7 @@ pub(crate) fn place(repository: &str) -> HarborImage {
 
 fn configuration(url: &str, directory: &Path, options: &Options) -> Config {
     std::fs::write(directory.join("password"), "s3cret").unwrap();
-    let Options { project, harbor, queue, registry, front, tune } = options;
+    let Options { project, harbor, queue, registry, front, harbors, tune } = options;
     let text = format!(
         r#"
 dataDir: {directory}/data
@@ -247,6 +261,7 @@ harbors:
     {harbor}
     projects:
       hub: {{{project}}}
+  {harbors}
 rules:
   - prefix: docker.io/
     harbor: main

@@ -10,6 +10,7 @@ use crate::attempts::Attempt;
 use super::{BlobState, Content, DeadReason, Image, ManifestState, TagStatus, Want};
 use crate::project::Project;
 use crate::project::{HarborKind, Transfer};
+use crate::timers::Timers;
 use crate::timestamp::Timestamp;
 
 /// What to do now.
@@ -77,6 +78,10 @@ pub enum Step {
         digest: Digest,
         /// Bytes.
         size_bytes: u64,
+        /// When it was asked for last, as far as this image knows.
+        asked: Option<Timestamp>,
+        /// Read it for a moment, to see how fast the upstream sends it.
+        sample: bool,
     },
     /// Read the blob to its end.
     DrainBlob {
@@ -84,6 +89,8 @@ pub enum Step {
         digest: Digest,
         /// Bytes.
         size_bytes: u64,
+        /// When it was asked for last, as far as this image knows.
+        asked: Option<Timestamp>,
     },
     /// Ask whether Harbor has the manifest as an artifact.
     LookForArtifact(Digest),
@@ -191,6 +198,9 @@ impl fmt::Display for Waiting {
 /// So many repeated steps are looked at; one that goes in a circle is enough.
 const REPEATS_LOOKED_AT: usize = 8;
 
+/// Up to so many bytes a blob is asked for again without looking how fast it comes: its copy is over in a moment.
+const WORTH_A_SAMPLE: u64 = 1 << 20;
+
 /// A manifest is read again at most so often before that counts as a failure.
 pub(super) const MOST_NUDGES: u32 = 4;
 
@@ -282,6 +292,9 @@ impl Image {
         if let Some(why) = plan.stuck {
             return why;
         }
+        if project.probes_storage {
+            self.leave_one_transfer(&mut plan, project, now);
+        }
         if !plan.steps.is_empty() {
             return Next::Do(plan.steps);
         }
@@ -330,6 +343,29 @@ impl Image {
         let children = self.wanted_children().into_iter().chain(others).filter(recorded);
         let pulls: Vec<_> = children.map(Step::Keep).collect();
         if pulls.is_empty() { Next::Done(None) } else { Next::Do(pulls) }
+    }
+
+    /// Of all transfers the largest, read to its end: that proves whether Harbor keeps what it is given. What comes
+    /// after it waits for the answer.
+    fn leave_one_transfer(&self, plan: &mut Plan, project: &Project, now: Timestamp) {
+        let given = self.blobs.values().any(|blob| blob.local.is_none() && blob.drained.is_some());
+        let size_of = |step: &Step| match step {
+            Step::TouchBlob { size_bytes, .. } | Step::DrainBlob { size_bytes, .. } => Some(*size_bytes),
+            _ => None,
+        };
+        let (mut transfers, mut others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut plan.steps).into_iter().partition(|step| size_of(step).is_some());
+        transfers.sort_by_key(|step| std::cmp::Reverse(size_of(step)));
+        match transfers.into_iter().next() {
+            Some(Step::TouchBlob { digest, size_bytes, asked, .. } | Step::DrainBlob { digest, size_bytes, asked })
+                if !given =>
+            {
+                others.push(Step::DrainBlob { digest, size_bytes, asked });
+            }
+            Some(_) => plan.wait(now + project.timers.poll(Duration::ZERO), Waiting::Blobs),
+            None => {}
+        }
+        plan.steps = others;
     }
 
     /// The rest of the index, which nobody waits for.
@@ -390,10 +426,12 @@ impl Image {
 
     fn plan_blob(&self, digest: Digest, blob: &BlobState, project: &Project, now: Timestamp, plan: &mut Plan) {
         let timers = project.timers;
-        let size_bytes = blob.size_bytes;
-        let (look, drain) = (Step::LookForBlob { digest, size_bytes }, Step::DrainBlob { digest, size_bytes });
+        let BlobState { size_bytes, asked, .. } = *blob;
+        let look = Step::LookForBlob { digest, size_bytes };
+        let drain = Step::DrainBlob { digest, size_bytes, asked };
+        let sample = blob.asks > 0 && blob.takes.is_none() && size_bytes > WORTH_A_SAMPLE;
         let ask = match project.transfer {
-            Transfer::Touch => Step::TouchBlob { digest, size_bytes },
+            Transfer::Touch => Step::TouchBlob { digest, size_bytes, asked, sample },
             Transfer::Drain => drain.clone(),
         };
         // A Distribution cache fetches a blob for a HEAD too, and answers when it has it: asking would be fetching.
@@ -416,34 +454,39 @@ impl Image {
             return;
         }
         let first_asked = blob.first_asked.unwrap_or(asked);
-        let drained = blob.drained.is_some_and(|drained| drained >= asked);
+        let drained = blob.drained.filter(|drained| *drained >= asked);
         let patience = timers.copy_patience(size_bytes);
-        let patience_ends = first_asked + patience * 2;
-        if !drained && now >= patience_ends && blob.asks >= 2 {
+        let patience_ends = first_asked + (patience * 2).max(blob.takes.unwrap_or_default() * 3);
+        if drained.is_none() && now >= patience_ends && blob.asks >= 2 {
             plan.steps.push(drain);
             return;
         }
-        // A background copy that broke is not retried by Harbor, and one under way makes another request cheap: its
-        // second copy ends at once. So ask again after a minute, two, four, and when patience is half over: reading
-        // the blob to its end would cost the upstream its bytes twice.
-        let minutes = timers.of(Duration::from_secs(60)).saturating_mul(1 << blob.asks.saturating_sub(1).min(6));
+        // Before patience is half over in any case: reading the blob to its end would cost the upstream its bytes twice.
         let half_time = Some(first_asked + patience).filter(|half_time| asked < *half_time);
-        let again = half_time.map_or(asked + minutes, |half_time| half_time.min(asked + minutes));
-        if !drained && now >= again {
+        let again = blob.ask_again_at(asked, timers);
+        let again = half_time.map_or(again, |half_time| half_time.min(again));
+        let lost = match drained {
+            // Read to its end once, looked for after that, and not there.
+            Some(drained) => now >= drained + timers.copy_grace() && blob.checked.is_some_and(|at| at >= drained),
+            None => now >= again,
+        };
+        if lost {
             plan.steps.push(ask);
             return;
         }
         let last_look = blob.checked.unwrap_or(asked).max(asked);
         let mut due = last_look + timers.poll(now.since(first_asked));
-        if !looking_is_free && !drained {
+        if !looking_is_free && drained.is_none() {
             // 20 MB/s is a guess at what the copy needs; a look before its end costs another copy.
             due = due.max(asked + Duration::from_millis(200 + size_bytes / 20_000));
         }
         plan.at(due, now, look, Waiting::Blobs);
-        if !drained {
-            plan.wait(patience_ends.min(again), Waiting::Blobs);
-        } else if let Some(drained) = blob.drained {
-            plan.wait(drained + timers.copy_grace(), Waiting::Blobs);
+        match drained.map(|drained| drained + timers.copy_grace()) {
+            None if blob.asks >= 2 => plan.wait(patience_ends.min(again), Waiting::Blobs),
+            None => plan.wait(again, Waiting::Blobs),
+            // After that it is looked for once more.
+            Some(settled) if now < settled => plan.wait(settled, Waiting::Blobs),
+            Some(_) => {}
         }
     }
 
@@ -592,10 +635,26 @@ impl Image {
 }
 
 impl BlobState {
+    /// When it is asked for again. Nobody sees whether Harbor's copy moves or broke, and Harbor doesn't repeat one that
+    /// broke. To a copy under way another request is cheap, for its second copy ends at once. So it is asked for each
+    /// minute while the first may still be under way, as fast as the upstream sends it. After that each request is a
+    /// whole transfer, which Harbor may refuse to keep, and they get rarer.
+    fn ask_again_at(&self, asked: Timestamp, timers: Timers) -> Timestamp {
+        const RAREST: u64 = 64 * 60;
+        let minute = timers.ask_again();
+        let since_first = asked.since(self.first_asked.unwrap_or(asked));
+        match self.takes {
+            Some(takes) if since_first > takes * 3 / 2 + minute => {
+                asked + since_first.min(timers.of(Duration::from_secs(RAREST)))
+            }
+            Some(_) | None => asked + minute,
+        }
+    }
+
     /// It was given to Harbor several times, the last time to its end, and Harbor still does not have it.
     pub(super) fn copy_was_refused(&self, project: &Project, now: Timestamp) -> bool {
         self.local.is_none()
-            && self.asks >= 2
+            && (self.asks >= 2 || project.probes_storage)
             && self.drained.is_some_and(|drained| {
                 let settled = drained + project.timers.copy_grace();
                 now >= settled && self.checked.is_some_and(|checked| checked >= drained)

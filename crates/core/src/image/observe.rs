@@ -1,5 +1,7 @@
 //! What was seen, taken in.
 
+use std::time::Duration;
+
 use harbor_warmer_protocol::{Digest, Tag, TargetName};
 
 use super::replication::ReplicationOutcome;
@@ -69,6 +71,13 @@ pub enum Observation {
     },
     /// Harbor was asked to fetch it, and began to.
     BlobAsked(Digest),
+    /// It was read for a moment; at the pace that it came in, the whole of it takes so long.
+    BlobSampled {
+        /// Which.
+        digest: Digest,
+        /// The whole of it.
+        takes: Duration,
+    },
     /// It was read to its end, and was what its digest says.
     BlobDrained(Digest),
     /// Harbor has the manifest as an artifact.
@@ -194,6 +203,9 @@ impl Image {
             Observation::BlobAbsent(digest) => self.blob_absent(digest, None, now),
             Observation::BlobOfOtherSize { digest, size_bytes } => self.blob_absent(digest, Some(size_bytes), now),
             Observation::BlobAsked(digest) => self.blob_asked(digest, now),
+            Observation::BlobSampled { digest, takes } => {
+                self.blobs.entry(digest).or_default().takes = Some(takes);
+            }
             Observation::BlobDrained(digest) => {
                 self.blob_asked(digest, now);
                 self.blobs.entry(digest).or_default().drained = Some(now);
@@ -481,6 +493,7 @@ impl BlobState {
             size_bytes: self.size_bytes,
             distributable: self.distributable,
             checked: self.checked,
+            takes: self.takes,
             ..Self::default()
         };
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use harbor_warmer_protocol::{Digest, ImageState, Platforms, Tag};
 use rstest::rstest;
 
-use super::{About, DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
+use super::{About, BlobState, Content, DeadReason, Image, Next, Observation, Step, TagStatus, Waiting, Want};
 use crate::problem::{Failure, Problem};
 use crate::project::{HarborKind, Transfer};
 use crate::project::{Pause, Project};
@@ -34,6 +34,7 @@ pub(crate) fn a_project() -> Project {
         keep_warm_every: None,
         pause: None,
         strained: false,
+        probes_storage: false,
     }
 }
 
@@ -220,6 +221,103 @@ fn a_blob_whose_copy_broke_is_asked_for_again() {
     assert_eq!(model.run(&mut image, &a_project()), Next::Done(None));
     assert!(model.second(image.warm_at.unwrap()) < 130);
     assert!(image.blobs.values().all(|blob| blob.drained.is_none()), "that would move it twice: {image:?}");
+}
+
+#[rstest]
+#[case::thirty_megabytes(120)]
+#[case::a_gigabyte(4_000)]
+#[case::three_gigabytes(12_000)]
+fn a_lost_copy_is_asked_for_again_after_a_minute_whatever_its_size(#[case] copy_takes: u64) {
+    let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(copy_takes));
+    // The largest blob is asked for first.
+    model.copies_that_break = 1;
+    let mut image = wanted(&model);
+    let project = Project { resolves_through: true, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
+    let local = model.second(image.blobs[&digest(1)].local.unwrap());
+    assert!((copy_takes + 60..copy_takes + 90).contains(&local), "{local}");
+    assert_eq!(image.blobs[&digest(1)].drained, None, "that would move it twice");
+}
+
+/// How often a blob of which nothing is heard is asked for within an hour.
+fn asks_within_an_hour(takes: Option<Duration>) -> u32 {
+    let size_bytes = 3 << 30;
+    let blob = BlobState { size_bytes, distributable: true, ..BlobState::default() };
+    let mut image = wanted(&Model::single());
+    image.content = Content::Manifest;
+    let read = Observation::ChildRead { digest: image.root, blobs: Vec::new() };
+    image.observe(&a_project(), Observation::ArtifactAbsent(image.root), START);
+    image.observe(&a_project(), read, START);
+    image.manifests.get_mut(&image.root).unwrap().blobs = vec![digest(1)];
+    image.blobs.insert(digest(1), blob);
+    let mut now = START;
+    while now < START + seconds(3600) {
+        match image.next(&a_project(), now) {
+            Next::WaitUntil(until, _) => {
+                assert!(until > now);
+                now = until;
+            }
+            Next::Do(steps) => {
+                for step in steps {
+                    match step {
+                        Step::LookForBlob(blob) => image.observe(&a_project(), Observation::BlobAbsent(blob), now),
+                        Step::TouchBlob { digest, sample, .. } => {
+                            image.observe(&a_project(), Observation::BlobAsked(digest), now);
+                            if let Some(takes) = takes.filter(|_| sample) {
+                                let sampled = Observation::BlobSampled { digest, takes };
+                                image.observe(&a_project(), sampled, now);
+                            }
+                        }
+                        other => panic!("{other}"),
+                    }
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    image.blobs[&digest(1)].asks
+}
+
+#[test]
+fn a_copy_that_may_still_be_under_way_is_asked_for_each_minute_and_one_that_should_be_over_more_and_more_rarely() {
+    assert!((45..=60).contains(&asks_within_an_hour(None)), "{}", asks_within_an_hour(None));
+    let slow = asks_within_an_hour(Some(seconds(12_000)));
+    assert!((45..=60).contains(&slow), "{slow}");
+    // Each is a transfer of 3 GB.
+    let quick = asks_within_an_hour(Some(seconds(20)));
+    assert!(quick <= 8, "{quick}");
+}
+
+#[test]
+fn a_lost_copy_of_a_blob_that_is_read_to_its_end_is_asked_for_again() {
+    let mut model = Model::single();
+    model.copies_that_break = 1;
+    let mut image = wanted(&model);
+    let project = Project { transfer: Transfer::Drain, ..a_project() };
+    assert_eq!(model.run(&mut image, &project), Next::Done(None));
+    assert_eq!(model.most_transfers_of_a_blob(), 2);
+    assert!(model.second(image.warm_at.unwrap()) < 60);
+}
+
+#[test]
+fn a_storage_that_refused_is_probed_with_one_blob_read_to_its_end() {
+    let mut model = Model::index(&["linux/amd64"]);
+    model.copies_that_break = usize::MAX;
+    let mut image = wanted(&model);
+    let project = Project { probes_storage: true, ..a_project() };
+    loop {
+        match image.next(&project, model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
+            Next::WaitUntil(until, _) => {
+                assert!(until > model.now);
+                model.now = until;
+            }
+            Next::Refused(_, _) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let asked: Vec<_> = image.blobs.values().map(|blob| (blob.size_bytes, blob.asks)).collect();
+    assert_eq!(asked, [(8 << 20, 1), (64 << 10, 0)]);
 }
 
 #[test]

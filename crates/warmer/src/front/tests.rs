@@ -235,7 +235,7 @@ async fn a_client_that_goes_away_gets_its_budget_back() {
 async fn while_the_line_at_harbor_is_too_long_no_manifest_is_read_and_no_receipt_invites_to() {
     let behind = Behind::start(PATIENT).await;
     let root = behind.harbor.put(REPOSITORY, &["1"], INDEX, &index(&[]));
-    let places = behind.harbors.get(&image("hub")).unwrap().limiter.allowed();
+    let places = behind.harbors.get(&image("hub")).unwrap().places.limiter().allowed();
     let waits = |n: usize| {
         let other = Digest::from_bytes([u8::try_from(n).unwrap(); 32]);
         behind.backlogs.stands(&image("hub"), other, Position::Waits, clock::now());

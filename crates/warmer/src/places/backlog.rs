@@ -178,6 +178,12 @@ impl Backlogs {
         line.and_then(|line| line.standing().backlog(limiter, now, |_| true).done_in()).unwrap_or_default()
     }
 
+    /// Whether any image waits for its turn at this Harbor.
+    pub(crate) fn anyone_waits(&self, harbor: &HarborName) -> bool {
+        let waits = |line: &Line| line.standing().images.values().any(|(stand, _)| *stand == Position::Waits);
+        self.0.get(harbor).is_some_and(waits)
+    }
+
     /// How many images wait for their turn at each Harbor.
     pub(crate) fn waiting(&self, now: Timestamp) -> Vec<(&HarborName, usize)> {
         let waiting = |line: &Line| {
@@ -225,7 +231,6 @@ mod tests {
 
     use super::*;
     use crate::config::Concurrency;
-    use crate::metrics::Metrics;
     use crate::places::limiter::Priority;
 
     fn seconds(n: u64) -> Duration {
@@ -300,7 +305,7 @@ mod tests {
     /// A line at one Harbor with two places.
     fn line() -> (Backlogs, Limiter, HarborName) {
         let name: HarborName = "main".parse().unwrap();
-        let limiter = Limiter::new(name.clone(), Concurrency { initial: 2, max: 2 }, Metrics::new().into());
+        let limiter = Limiter::new(Concurrency { initial: 2, max: 2 }, Box::new(|_| {}));
         let line = Line { timers: Timers::REAL, standing: Mutex::default() };
         (Backlogs(HashMap::from([(name.clone(), line)])), limiter, name)
     }
@@ -338,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_begun_while_every_place_is_taken() {
         let (backlogs, limiter, _) = line();
-        let permits = [limiter.acquire(Priority::Completion).await, limiter.acquire(Priority::Completion).await];
+        let permits = [limiter.acquire(Priority::Wanted).await, limiter.acquire(Priority::Wanted).await];
         let (place, root) = image(1);
         assert!(!backlogs.may_begin(&place, root, &limiter, NOW));
         drop(permits);

@@ -1,19 +1,18 @@
-//! How many requests for content one Harbor gets at once: additive increase, multiplicative decrease.
+//! How many places one Harbor has: additive increase, multiplicative decrease.
 //!
-//! [`Aimd`] decides and is pure; [`Limiter`] lets callers wait for their turn, those that somebody asked for before
-//! those that only complete an index. Waits of Harbor's own, such as after a 429, are not here: they are due times.
+//! [`Aimd`] decides and is pure; [`Limiter`] gives places, to blobs that somebody waits for before those that only
+//! complete an index. Which blob holds one is not known here ([`super::Places`]), and waits of Harbor's own, such as
+//! after a 429, are due times.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use harbor_warmer_protocol::HarborName;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::Concurrency;
-use crate::metrics::Metrics;
 use harbor_warmer_harbor::HarborError;
 
 /// The rule by which concurrency adapts: one more after as many successes as may run at once, half after an overload.
@@ -78,9 +77,12 @@ impl Aimd {
 pub(crate) enum Priority {
     /// Somebody asked for it.
     Wanted,
-    /// It only completes an index, or keeps an image warm.
+    /// It only completes an index: it leaves one place free, and gets none while somebody waits for one.
     Completion,
 }
+
+/// Is told how many places there are, whenever that changes.
+pub(crate) type Told = Box<dyn Fn(usize) + Send + Sync>;
 
 /// The turns of one Harbor. Cheap to clone.
 #[derive(Clone)]
@@ -89,8 +91,7 @@ pub(crate) struct Limiter {
 }
 
 struct Shared {
-    harbor: HarborName,
-    metrics: Arc<Metrics>,
+    told: Told,
     start: Instant,
     turns: Mutex<Turns>,
 }
@@ -131,18 +132,18 @@ enum Taught {
 
 impl Limiter {
     /// A limiter that starts at the first guess of `bounds`.
-    pub(crate) fn new(harbor: HarborName, bounds: Concurrency, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(bounds: Concurrency, told: Told) -> Self {
         let aimd = Aimd::new(bounds);
-        metrics.concurrency(&harbor, aimd.allowed());
+        told(aimd.allowed());
         let occupied = Occupied::default();
         let turns = Turns { aimd, in_flight: 0, occupied, wanted: VecDeque::new(), completion: VecDeque::new() };
-        Self { shared: Arc::new(Shared { harbor, metrics, start: Instant::now(), turns: Mutex::new(turns) }) }
+        Self { shared: Arc::new(Shared { told, start: Instant::now(), turns: Mutex::new(turns) }) }
     }
 
     /// A turn if one is free now.
-    pub(crate) fn try_acquire(&self) -> Option<Permit> {
+    pub(crate) fn try_acquire(&self, priority: Priority) -> Option<Permit> {
         let mut turns = self.shared.turns();
-        if turns.in_flight >= turns.aimd.allowed() {
+        if !turns.has_room(priority) {
             return None;
         }
         Some(self.shared.permit(&mut turns))
@@ -152,8 +153,8 @@ impl Limiter {
     pub(crate) async fn acquire(&self, priority: Priority) -> Permit {
         let turn = {
             let mut turns = self.shared.turns();
-            if turns.in_flight < turns.aimd.allowed() {
-                // Nobody waits, else the free turn would be theirs already.
+            if turns.has_room(priority) {
+                // Nobody who goes first waits, else the free turn would be theirs already.
                 return self.shared.permit(&mut turns);
             }
             let (sender, turn) = oneshot::channel();
@@ -194,12 +195,9 @@ impl Permit {
         self.outcome = Taught::Overload;
     }
 
-    /// The request ended so. An answer that says no, such as a 404, took its place as well as a yes.
-    pub(crate) fn settle<T>(self, result: &Result<T, HarborError>) {
-        match result {
-            Err(error) if error.class().is_overload() => self.overloaded(),
-            Ok(_) | Err(_) => self.succeeded(),
-        }
+    /// The request failed. An answer that says no, such as a 404, took its place as well as a yes.
+    pub(crate) fn settle(self, error: &HarborError) {
+        if error.class().is_overload() { self.overloaded() } else { self.succeeded() }
     }
 }
 
@@ -216,7 +214,7 @@ impl Drop for Permit {
             }
             let now = turns.aimd.allowed();
             if now != before {
-                self.shared.metrics.concurrency(&self.shared.harbor, now);
+                (self.shared.told)(now);
             }
             turns.in_flight -= 1;
             turns.occupied.ended(self.began, self.shared.start.elapsed());
@@ -244,8 +242,7 @@ impl Shared {
 
     fn grant(self: &Arc<Self>, turns: &mut Turns) -> Vec<(oneshot::Sender<Permit>, Permit)> {
         let mut granted = Vec::new();
-        while turns.in_flight < turns.aimd.allowed() {
-            let Some(waiter) = turns.next() else { break };
+        while let Some(waiter) = turns.next() {
             granted.push((waiter, self.permit(turns)));
         }
         granted
@@ -270,9 +267,23 @@ impl Occupied {
 }
 
 impl Turns {
-    /// The next who still waits.
+    /// Whether there is a place. What only completes an index leaves one, so that whoever comes finds it.
+    fn has_room(&self, priority: Priority) -> bool {
+        let free = self.aimd.allowed().saturating_sub(self.in_flight);
+        match priority {
+            Priority::Wanted => free > 0,
+            Priority::Completion => free > usize::from(self.aimd.allowed() > 1),
+        }
+    }
+
+    /// The next who still waits, if there is a place.
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
-        while let Some(waiter) = self.wanted.pop_front().or_else(|| self.completion.pop_front()) {
+        while self.has_room(Priority::Wanted) {
+            let waiter = match self.wanted.pop_front() {
+                Some(waiter) => waiter,
+                None if self.has_room(Priority::Completion) => self.completion.pop_front()?,
+                None => return None,
+            };
             if !waiter.is_closed() {
                 return Some(waiter);
             }
@@ -304,7 +315,7 @@ mod tests {
     }
 
     fn limiter(initial: usize) -> Limiter {
-        Limiter::new("main".parse().unwrap(), Concurrency { initial, max: 8 }, Arc::new(Metrics::new()))
+        Limiter::new(Concurrency { initial, max: 8 }, Box::new(|_| {}))
     }
 
     #[rstest]
@@ -390,10 +401,24 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_wait_gets_a_free_turn_or_none() {
         let limiter = limiter(1);
-        let permit = limiter.try_acquire().unwrap();
-        assert!(limiter.try_acquire().is_none());
+        let permit = limiter.try_acquire(Priority::Wanted).unwrap();
+        assert!(limiter.try_acquire(Priority::Wanted).is_none());
         drop(permit);
-        assert!(limiter.try_acquire().is_some());
+        assert!(limiter.try_acquire(Priority::Completion).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_completes_an_index_leaves_the_last_place_to_whoever_comes() {
+        let limiter = limiter(3);
+        let completion = [(); 2].map(|()| limiter.try_acquire(Priority::Completion).unwrap());
+        assert!(limiter.try_acquire(Priority::Completion).is_none());
+        let mut waiting = Box::pin(limiter.acquire(Priority::Completion));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let wanted = limiter.try_acquire(Priority::Wanted).unwrap();
+        drop(wanted);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(completion);
+        assert!(waiting.as_mut().now_or_never().is_some());
     }
 
     #[tokio::test]
@@ -460,10 +485,10 @@ mod tests {
     async fn a_404_took_its_turn_as_well_as_any_and_a_429_did_not() {
         let limiter = limiter(2);
         let permit = limiter.acquire(Priority::Wanted).await;
-        permit.settle(&Err::<(), _>(HarborError::NotFoundAmbiguous));
+        permit.settle(&HarborError::NotFoundAmbiguous);
         assert_eq!(limiter.allowed(), 2);
         let permit = limiter.acquire(Priority::Wanted).await;
-        permit.settle(&Err::<(), _>(HarborError::RateLimited { retry_after: None }));
+        permit.settle(&HarborError::RateLimited { retry_after: None });
         assert_eq!(limiter.allowed(), 1);
     }
 }

@@ -3,13 +3,16 @@
 //! A policy of the warmer's own is set to exactly what is due before each start. Harbor reads a policy when an
 //! execution starts, so executions of one policy may overlap; setting and starting may not. Nothing is started that
 //! would arrive under a name that no workload has for it.
+//!
+//! Nobody waits here for a start of another image: a Harbor that is slow to answer would hold one worker after the other.
+//! Who comes meanwhile comes again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harbor_warmer_protocol::{HarborImage, HarborName, Tag, TargetName};
 use harbor_warmer_workload::RuleSet;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::config::{Config, Replication};
 use crate::harbors::Harbors;
@@ -33,6 +36,8 @@ struct Replicator {
     replication: Replication,
     /// Held while a policy is set and started.
     gate: Mutex<Gate>,
+    /// Slots for looks at executions.
+    looks: Semaphore,
 }
 
 #[derive(Default)]
@@ -84,6 +89,9 @@ pub(crate) struct Misplaced {
 /// Starts of somebody else's policy share an execution for so long, if it began after all of their tags were recorded.
 const SHARED_FOR: Duration = Duration::from_secs(30);
 
+/// So many executions of one target are looked at at once.
+const MOST_LOOKS: usize = 4;
+
 impl Replicators {
     /// The replicators of the configuration's targets.
     ///
@@ -94,13 +102,19 @@ impl Replicators {
         for (name, target) in &config.targets {
             let Some(client) = harbors.client(&target.harbor) else { continue };
             let client = client.replication(&target.credentials).map_err(|error| (target.harbor.clone(), error))?;
-            let replicator = Replicator { client, replication: target.replication.clone(), gate: Mutex::default() };
+            let replicator = Replicator {
+                client,
+                replication: target.replication.clone(),
+                gate: Mutex::default(),
+                looks: Semaphore::new(MOST_LOOKS),
+            };
             targets.insert(name.clone(), replicator);
         }
         Ok(Self { targets, rules: config.rules.clone() })
     }
 
-    /// Starts the replication of these tags; the execution to follow. They were all recorded by `recorded`.
+    /// Starts the replication of these tags; the execution to follow, or none while another is being started. They were
+    /// all recorded by `recorded`.
     pub(crate) async fn start(
         &self,
         target: &TargetName,
@@ -108,9 +122,9 @@ impl Replicators {
         tags: &[Tag],
         recorded: Timestamp,
         now: Timestamp,
-    ) -> Result<i64, ReplicatorError> {
+    ) -> Result<Option<i64>, ReplicatorError> {
         let replicator = self.get(target)?;
-        let mut gate = replicator.gate.lock().await;
+        let Ok(mut gate) = replicator.gate.try_lock() else { return Ok(None) };
         let filters = Filters { place: Repository::from(place), tags: tags.to_vec() };
         let well_placed = |policy: &str, destination: &Destination| {
             tags.iter().try_for_each(|tag| self.well_placed(policy, place, tag, target, destination))
@@ -144,17 +158,19 @@ impl Replicators {
             },
         };
         gate.last = Some((execution, now));
-        Ok(execution.0)
+        Ok(Some(execution.0))
     }
 
-    /// Where an execution stands, as its tasks tell: Harbor shows an execution as under way for half a minute longer.
+    /// Where an execution stands, as its tasks tell: Harbor shows an execution as under way for half a minute longer. None
+    /// while many others are looked at.
     pub(crate) async fn look(
         &self,
         target: &TargetName,
         place: &HarborImage,
         execution: i64,
-    ) -> Result<ReplicationOutcome, ReplicatorError> {
+    ) -> Result<Option<ReplicationOutcome>, ReplicatorError> {
         let replicator = self.get(target)?;
+        let Ok(_slot) = replicator.looks.try_acquire() else { return Ok(None) };
         let id = ExecutionId(execution);
         let mut tasks = replicator.client.tasks(id).await?;
         if matches!(replicator.replication, Replication::Existing { .. }) {
@@ -164,20 +180,20 @@ impl Replicators {
         }
         if tasks.is_empty() {
             let execution = replicator.client.execution(id).await?;
-            return Ok(match execution.status {
+            return Ok(Some(match execution.status {
                 ReplicationStatus::InProgress => ReplicationOutcome::Running,
                 _ => ReplicationOutcome::Failed(format!(
                     "the execution {execution} found nothing to copy{}",
                     execution.status_text.map(|text| format!(": {text}")).unwrap_or_default(),
                     execution = execution.id.0,
                 )),
-            });
+            }));
         }
         if tasks.iter().any(|task| task.status == ReplicationStatus::InProgress) {
-            return Ok(ReplicationOutcome::Running);
+            return Ok(Some(ReplicationOutcome::Running));
         }
         let failed = tasks.iter().find(|task| task.status != ReplicationStatus::Succeed);
-        Ok(match failed {
+        Ok(Some(match failed {
             None => ReplicationOutcome::Succeeded,
             Some(task) => {
                 // A log that can't be had makes the error vaguer, no more.
@@ -188,7 +204,7 @@ impl Replicators {
                     task.id, task.status
                 ))
             }
-        })
+        }))
     }
 
     fn well_placed(

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use harbor_warmer_protocol::{Digest, HarborImage, Tag, TagOrDigest};
 
 use super::Workshop;
+use super::requests::Requests;
 use super::trouble::{Counts, failure};
 use crate::clock;
 use crate::harbors::Harbor;
@@ -11,8 +12,8 @@ use crate::manifests::cache::is_manifest;
 use crate::manifests::relay::RelayError;
 use crate::metrics::BlobOutcome;
 use crate::places::backlog::Position;
-use crate::places::limiter::{Permit, Priority};
-use crate::places::transfers::{BlobKey, Role};
+use crate::places::limiter::Priority;
+use crate::places::{BlobKey, Taken};
 use harbor_warmer_core::announcement::{self, Announcement};
 use harbor_warmer_core::image::{About, Image, Observation, Step};
 use harbor_warmer_core::manifest::Manifest;
@@ -37,7 +38,7 @@ impl Seen {
         vec![Self { observation: Some(observation), at }]
     }
 
-    fn nothing_yet() -> Vec<Self> {
+    pub(super) fn nothing_yet() -> Vec<Self> {
         vec![Self { observation: None, at: clock::now() }]
     }
 }
@@ -58,13 +59,16 @@ impl Workshop {
         if let Some((digest, at)) = self.front.known_tag(place, &announcement.tag, clock::now()) {
             return (announcement::Observation::Headed(digest), at);
         }
-        let client = match self.harbors.get(place) {
-            Ok(harbor) => &harbor.client,
+        let harbor = match self.harbors.get(place) {
+            Ok(harbor) => harbor,
             Err(error) => {
                 let failure = Failure::new(Problem::NotConfigured, error.to_string());
                 return (announcement::Observation::Failed(failure), clock::now());
             }
         };
+        let client = &harbor.client;
+        // Never closed.
+        let _slot = harbor.requests.acquire().await;
         let observation = match self.head_tag(client, place, &announcement.tag).await {
             Headed::Digest(digest, at) => return (announcement::Observation::Headed(digest), at),
             Headed::Missing => announcement::Observation::Missing,
@@ -78,7 +82,13 @@ impl Workshop {
     }
 
     /// Carries out one step of an image.
-    pub(super) async fn carry_out(&self, image: &Image, project: &Project, step: &Step) -> Vec<Seen> {
+    pub(super) async fn carry_out(
+        &self,
+        image: &Image,
+        project: &Project,
+        step: &Step,
+        requests: &Requests,
+    ) -> Vec<Seen> {
         let (place, root) = (&image.place, image.root);
         let (harbor, terms) = match self.harbors.entry(place) {
             Ok(entry) => entry,
@@ -89,6 +99,15 @@ impl Workshop {
         };
         let client = &harbor.client;
         let here = Repository::from(place);
+        let _slot = match step {
+            // Those of a transfer have a place, and those of replications bounds of their own.
+            Step::TouchBlob { .. } | Step::DrainBlob { .. } => None,
+            Step::Replicate { .. } | Step::LookAtExecution { .. } => None,
+            _ => match requests.slot(&harbor.requests).await {
+                Some(slot) => Some(slot),
+                None => return Vec::new(),
+            },
+        };
         let result = match step {
             // Reading starts Harbor's clocks, and each HEAD of a tag a window: nothing of that before the image's turn.
             Step::Begin if self.may_begin(harbor, place, root) => Ok(Seen::now(Observation::Begun)),
@@ -113,9 +132,15 @@ impl Workshop {
                 }
             }
             Step::ReadChild { digest, again } => self.read_child(client, place, *digest, *again).await,
-            Step::LookForBlob { digest, size_bytes } => self.look_for_blob(client, place, *digest, *size_bytes).await,
-            Step::TouchBlob { digest, size_bytes } => self.touch(harbor, place, project, *digest, *size_bytes).await,
-            Step::DrainBlob { digest, size_bytes } => self.drain(harbor, place, project, *digest, *size_bytes).await,
+            Step::LookForBlob { digest, size_bytes } => self.look_for_blob(harbor, place, *digest, *size_bytes).await,
+            Step::TouchBlob { digest, size_bytes, asked, sample } => {
+                let blob = Wanted::new(image, *digest, *size_bytes, *asked);
+                self.touch(harbor, project, &blob, *sample).await
+            }
+            Step::DrainBlob { digest, size_bytes, asked } => {
+                let blob = Wanted::new(image, *digest, *size_bytes, *asked);
+                self.drain(harbor, project, &blob).await
+            }
             Step::LookForArtifact(digest) => self.look_for_artifact(client, &here, *digest).await,
             Step::LookForTag(tag) => match client.artifact(&here, &TagOrDigest::Tag(tag.clone())).await {
                 Ok(Some(artifact)) => Ok(Seen::now(Observation::TagRecorded {
@@ -133,13 +158,16 @@ impl Workshop {
         };
         match result {
             Ok(seen) => seen,
-            Err(error) => self.failed(place, step, &told_apart(client, &here, error, step).await),
+            Err(error) => self.failed(place, step, &told_apart(client, &here, error, step).await, requests),
         }
     }
 
-    fn failed(&self, place: &HarborImage, step: &Step, error: &HarborError) -> Vec<Seen> {
+    fn failed(&self, place: &HarborImage, step: &Step, error: &HarborError, requests: &Requests) -> Vec<Seen> {
         let now = clock::now();
         let counts = self.take_note(place, error, now);
+        if counts != Counts::Failure {
+            requests.leave();
+        }
         tracing::debug!(image.repository = %place, "failed to {step}: {error}");
         let (step, about, failure) = (step.to_string(), step.about(), failure(error));
         Seen::now(match counts {
@@ -219,8 +247,8 @@ impl Workshop {
             self.backlogs.stands(place, root, Position::UnderWay, now);
             return true;
         }
-        self.copies.sweep(now);
-        self.backlogs.may_begin(place, root, &harbor.limiter, now)
+        harbor.places.sweep(now);
+        self.backlogs.may_begin(place, root, harbor.places.limiter(), now)
     }
 
     /// Whether the root is no index. By digest a HEAD starts no clock of Harbor's, in neither project.
@@ -320,16 +348,15 @@ impl Workshop {
 
     async fn look_for_blob(
         &self,
-        client: &Client,
+        harbor: &Harbor,
         place: &HarborImage,
         digest: Digest,
         size_bytes: u64,
     ) -> Result<Vec<Seen>, HarborError> {
         let here = Repository::from(place);
-        Ok(match client.head_blob(&here, digest).await? {
+        Ok(match harbor.client.head_blob(&here, digest).await? {
             head if head.is_there(size_bytes) => {
-                let key = BlobKey { harbor: client.name().clone(), place: here, digest };
-                if self.copies.arrived(&key) {
+                if harbor.places.arrived(&BlobKey { place: here, digest }) {
                     self.stored(place, clock::now());
                 } else {
                     self.metrics.blob(BlobOutcome::Skipped);
@@ -346,80 +373,72 @@ impl Workshop {
     async fn touch(
         &self,
         harbor: &Harbor,
-        place: &HarborImage,
         project: &Project,
-        digest: Digest,
-        size_bytes: u64,
+        blob: &Wanted<'_>,
+        sample: bool,
     ) -> Result<Vec<Seen>, HarborError> {
-        let here = Repository::from(place);
-        let key = BlobKey { harbor: harbor.client.name().clone(), place: here.clone(), digest };
-        let now = clock::now();
-        if let Some(asked) = self.copies.asked(&key, now) {
-            return Ok(Seen::at(Observation::BlobAsked(digest), asked));
-        }
-        let leader = match self.transfers.join_or_start(key.clone()) {
-            Role::Follower(follower) => {
-                return Ok(match follower.wait().await {
-                    Ok(Ok(_)) => Seen::now(Observation::BlobAsked(digest)),
-                    // The leader tells what went wrong; this image asks again in its own time.
-                    Ok(Err(_)) | Err(_) => Seen::nothing_yet(),
-                });
-            }
-            Role::Leader(leader) => leader,
-        };
+        let Wanted { digest, size_bytes, .. } = *blob;
+        let here = Repository::from(blob.place);
         // Waiting here would hold a worker that is needed to see blobs arrive, and this image's may be among them.
-        let Some(permit) = harbor.limiter.try_acquire() else { return Ok(Seen::nothing_yet()) };
-        let touched = harbor.client.touch_blob(&here, digest, size_bytes).await;
+        let taken = harbor.places.take(blob.key(), blob.priority, blob.asked, self.line_waits(harbor), clock::now());
+        let place = match taken {
+            Taken::Place(place) => place,
+            taken => return Ok(not_now(digest, &taken)),
+        };
+        let touched = if sample {
+            let sampled = harbor.client.sample_blob(&here, digest, size_bytes, project.timers.sample()).await;
+            sampled.map(|(_, takes)| Some(takes))
+        } else {
+            harbor.client.touch_blob(&here, digest, size_bytes).await.map(|_| None)
+        };
         let now = clock::now();
-        let bytes = match touched {
-            Ok(bytes) => bytes,
+        let takes = match touched {
+            Ok(takes) => takes,
             Err(error) => {
-                // Followers see the leader gone, and ask again in their own time.
-                return settle_failed(permit, error);
+                place.failed(&error);
+                return Err(error);
             }
         };
-        self.served(place, now);
+        place.begun(now);
+        self.served(blob.place, now);
         self.metrics.blob(BlobOutcome::Fetched);
-        self.copies.began(key, permit, now, now + project.timers.copy_patience(size_bytes));
-        leader.finish(Ok(bytes));
-        Ok(Seen::at(Observation::BlobAsked(digest), now))
+        let mut seen = Seen::at(Observation::BlobAsked(digest), now);
+        if let Some(takes) = takes {
+            seen.extend(Seen::at(Observation::BlobSampled { digest, takes }, now));
+        }
+        Ok(seen)
     }
 
-    async fn drain(
-        &self,
-        harbor: &Harbor,
-        place: &HarborImage,
-        project: &Project,
-        digest: Digest,
-        size_bytes: u64,
-    ) -> Result<Vec<Seen>, HarborError> {
-        let here = Repository::from(place);
-        let key = BlobKey { harbor: harbor.client.name().clone(), place: here.clone(), digest };
-        let leader = match self.transfers.join_or_start(key.clone()) {
-            Role::Follower(follower) => {
-                return Ok(match follower.wait().await {
-                    Ok(Ok(read)) if read == size_bytes => Seen::now(Observation::BlobDrained(digest)),
-                    Ok(_) | Err(_) => Seen::nothing_yet(),
-                });
+    async fn drain(&self, harbor: &Harbor, project: &Project, blob: &Wanted<'_>) -> Result<Vec<Seen>, HarborError> {
+        let digest = blob.digest;
+        let places = &harbor.places;
+        let taken = match project.transfer {
+            // Transfers end by themselves, so there is no harm in waiting for a place.
+            Transfer::Drain => places.wait(blob.key(), blob.priority, blob.asked, clock::now()).await,
+            // Places are held by copies, which end when they are seen to have; perhaps by this very worker.
+            Transfer::Touch => {
+                places.take(blob.key(), blob.priority, blob.asked, self.line_waits(harbor), clock::now())
             }
-            Role::Leader(leader) => leader,
         };
-        let permit = match project.transfer {
-            // Transfers end by themselves, so there is no harm in waiting for a turn.
-            Transfer::Drain => harbor.limiter.acquire(Priority::Wanted).await,
-            // Turns are held by copies, which end when they are seen to have; perhaps by this very worker.
-            Transfer::Touch => match harbor.limiter.try_acquire() {
-                Some(permit) => permit,
-                None => return Ok(Seen::nothing_yet()),
-            },
+        let place = match taken {
+            Taken::Place(place) => place,
+            taken => return Ok(not_now(digest, &taken)),
         };
-        let drained = harbor.client.drain_blob(&here, digest, size_bytes).await;
-        permit.settle(&drained);
-        let bytes = drained?;
-        self.served(place, clock::now());
+        let drained = harbor.client.drain_blob(&Repository::from(blob.place), digest, blob.size_bytes).await;
+        let now = clock::now();
+        if let Err(error) = drained {
+            place.failed(&error);
+            return Err(error);
+        }
+        place.read_whole(now);
+        self.served(blob.place, now);
         self.metrics.blob(BlobOutcome::Fetched);
-        leader.finish(Ok(bytes));
-        Ok(Seen::now(Observation::BlobDrained(digest)))
+        Ok(Seen::at(Observation::BlobDrained(digest), now))
+    }
+
+    /// Whether images wait for their turn: what only completes an index goes after them.
+    fn line_waits(&self, harbor: &Harbor) -> bool {
+        self.backlogs.anyone_waits(harbor.client.name())
     }
 
     async fn look_for_artifact(
@@ -449,9 +468,32 @@ async fn told_apart(client: &Client, here: &Repository, error: HarborError, step
     error
 }
 
-/// A permit learns from a failed request before the failure is passed on.
-fn settle_failed<T>(permit: Permit, error: HarborError) -> Result<T, HarborError> {
-    let result = Err(error);
-    permit.settle(&result);
-    result
+/// A blob that is to be asked for, for an image.
+struct Wanted<'a> {
+    place: &'a HarborImage,
+    digest: Digest,
+    size_bytes: u64,
+    /// When it was asked for last, as far as the image knows.
+    asked: Option<Timestamp>,
+    priority: Priority,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(image: &'a Image, digest: Digest, size_bytes: u64, asked: Option<Timestamp>) -> Self {
+        let priority = if image.wants_blob(&digest) { Priority::Wanted } else { Priority::Completion };
+        Self { place: &image.place, digest, size_bytes, asked, priority }
+    }
+
+    fn key(&self) -> BlobKey {
+        BlobKey { place: Repository::from(self.place), digest: self.digest }
+    }
+}
+
+/// What is seen of a blob that is not asked for now.
+fn not_now(digest: Digest, taken: &Taken) -> Vec<Seen> {
+    match taken {
+        Taken::Asked { at, whole: true } => Seen::at(Observation::BlobDrained(digest), *at),
+        Taken::Asked { at, whole: false } => Seen::at(Observation::BlobAsked(digest), *at),
+        Taken::Place(_) | Taken::Later => Seen::nothing_yet(),
+    }
 }

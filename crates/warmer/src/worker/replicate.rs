@@ -32,7 +32,8 @@ impl Workshop {
         // The tags were seen recorded before this step was planned.
         let now = clock::now();
         match self.replicators.start(target, place, tags, now, now).await {
-            Ok(execution) => {
+            Ok(None) => Seen::nothing_yet(),
+            Ok(Some(execution)) => {
                 self.metrics.replication(target, ReplicationEvent::Started);
                 tracing::info!(
                     image.repository = %place,
@@ -54,7 +55,8 @@ impl Workshop {
 
     pub(super) async fn look_at(&self, place: &HarborImage, target: &TargetName, execution: i64) -> Vec<Seen> {
         match self.replicators.look(target, place, execution).await {
-            Ok(outcome) => {
+            Ok(None) => Seen::nothing_yet(),
+            Ok(Some(outcome)) => {
                 match &outcome {
                     ReplicationOutcome::Running => {}
                     ReplicationOutcome::Succeeded => self.metrics.replication(target, ReplicationEvent::Succeeded),

@@ -26,8 +26,7 @@ pub(super) fn judge(error: &HarborError) -> (Counts, Option<Effect>) {
         AnswerClass::Unauthorized | AnswerClass::Forbidden | AnswerClass::UpstreamRefused => {
             (Counts::Held, Some(Effect::Refused(failure(error))))
         }
-        AnswerClass::Unreachable => (Counts::Throttled, Some(Effect::Silent(failure(error)))),
-        AnswerClass::Timeout => (Counts::Throttled, None),
+        AnswerClass::Unreachable | AnswerClass::Timeout => (Counts::Throttled, Some(Effect::Silent(failure(error)))),
         AnswerClass::RateLimited => (Counts::Throttled, Some(Effect::Limited(failure(error)))),
         // A repository that Docker Hub refuses looks like an upstream that is down. Alone it is given up some day;
         // with several others it is the upstream, and the project is paused.

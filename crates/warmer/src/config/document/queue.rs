@@ -34,7 +34,7 @@ static QUEUE_SETTINGS: Group = Group {
 static WORKERS: Setting<Count> = Setting {
     key: "workers",
     absent: Absent::Default,
-    meaning: "Images worked on at once.",
+    meaning: "Images worked on at once at each Harbor. One that waits is not worked on.",
     example: "64",
     kind: Count { default: 32, bounds: 1..=256 },
 };
