@@ -260,7 +260,9 @@ fn asks_within_an_hour(takes: Option<Duration>) -> u32 {
             Next::Do(steps) => {
                 for step in steps {
                     match step {
-                        Step::LookForBlob(blob) => image.observe(&a_project(), Observation::BlobAbsent(blob), now),
+                        Step::LookForBlob { digest: blob, .. } => {
+                            image.observe(&a_project(), Observation::BlobAbsent(blob), now)
+                        }
                         Step::TouchBlob { digest, sample, .. } => {
                             image.observe(&a_project(), Observation::BlobAsked(digest), now);
                             if let Some(takes) = takes.filter(|_| sample) {
