@@ -121,8 +121,8 @@ impl Places {
         now: Timestamp,
     ) -> Taken {
         let mut place = match self.claim(&key, asked, now) {
-            Ok(place) => place,
-            Err(taken) => return taken,
+            Taken::Place(place) => place,
+            taken => return taken,
         };
         if place.permit.is_none() {
             place.permit = match priority {
@@ -152,8 +152,8 @@ impl Places {
         now: Timestamp,
     ) -> Taken {
         let mut place = match self.claim(&key, asked, now) {
-            Ok(place) => place,
-            Err(taken) => return taken,
+            Taken::Place(place) => place,
+            taken => return taken,
         };
         if place.permit.is_none() {
             place.permit = Some(self.shared.limiter.acquire(priority).await);
@@ -202,18 +202,18 @@ impl Places {
     }
 
     /// The place that the blob has, or one without a permit.
-    fn claim(&self, key: &BlobKey, asked: Option<Timestamp>, now: Timestamp) -> Result<Place, Taken> {
+    fn claim(&self, key: &BlobKey, asked: Option<Timestamp>, now: Timestamp) -> Taken {
         let mut holders = self.shared.holders();
         let permit = match holders.blobs.get_mut(key) {
-            Some(Holder::Asking) => return Err(Taken::Later),
+            Some(Holder::Asking) => return Taken::Later,
             Some(Holder::Asked { at, whole, until, .. }) if now < *until && Some(*at) > asked => {
-                return Err(Taken::Asked { at: *at, whole: *whole });
+                return Taken::Asked { at: *at, whole: *whole };
             }
             Some(Holder::Asked { permit, .. }) => permit.take(),
             None => None,
         };
         holders.blobs.insert(key.clone(), Holder::Asking);
-        Ok(Place { key: key.clone(), shared: Arc::clone(&self.shared), permit })
+        Taken::Place(Place { key: key.clone(), shared: Arc::clone(&self.shared), permit })
     }
 
     fn anyone_unserved(&self, now: Timestamp) -> bool {

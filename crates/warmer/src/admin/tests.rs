@@ -285,7 +285,12 @@ fn record(behind: &Behind, digest: Digest) {
 
 fn put_blob(behind: &Behind, byte: u8) {
     let path = format!("/v2/hub/library/nginx/blobs/{}", Digest::from_bytes([byte; 32]));
-    behind.harbor.put_path(path, "application/octet-stream", b"blob");
+    let size = match byte {
+        1 => 71,
+        2 => 1000,
+        _ => 50,
+    };
+    behind.harbor.put_path(path, "application/octet-stream", &vec![b'x'; size]);
 }
 
 #[tokio::test]
