@@ -86,6 +86,10 @@ e2e-harbor: ## The scenarios on a real Harbor: HARBOR_URL, HARBOR_PROJECT, UPSTR
 bench: ## Sizes and speeds beside their targets
 	scripts/bench.sh
 
+.PHONY: faults
+faults: ## What kills, full disks, harmed files and set clocks do to the queue, as a table; FULL=1 tries harder, SEED draws others
+	cargo run --locked --quiet -p harbor-warmer-faults -- --seed $(or $(SEED),1) $(if $(FULL),--kills 1000 --pages 5000)
+
 .PHONY: soak
 soak: ## Two simulated weeks of a warmer and a Harbor that fails, in minutes; SOAK_SEED draws others
 	cargo run --locked --profile soak -p harbor-warmer-soak

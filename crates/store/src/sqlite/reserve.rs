@@ -35,18 +35,27 @@ impl Reserve {
         fs::remove_file(&self.file).is_ok()
     }
 
-    /// Takes it, or takes it back, where there is room.
+    /// Takes it, or takes it back, where there is twice as much room.
     pub(crate) fn take(&self) {
-        self.spent.store(!self.is_held() && !self.allocate(), Ordering::Relaxed);
+        self.spent.store(!self.is_held() && !self.allocate(self.bytes.saturating_mul(2)), Ordering::Relaxed);
+    }
+
+    /// At the end of the process: takes it back out of the room that the log had, for the next start to give up. Without
+    /// it, a queue can't be opened on a disk that has become full meanwhile.
+    pub(crate) fn leave_behind(&self) {
+        if !self.is_held() {
+            self.allocate(self.bytes);
+        }
     }
 
     fn is_held(&self) -> bool {
         self.bytes == 0 || fs::metadata(&self.file).is_ok_and(|file| file.len() == self.bytes)
     }
 
-    fn allocate(&self) -> bool {
+    /// Whether so many bytes are free; then it is taken.
+    fn allocate(&self, needed: u64) -> bool {
         let free = statvfs(&self.directory).map_or(0, |system| system.f_bavail.saturating_mul(system.f_frsize));
-        if free < self.bytes.saturating_mul(2) {
+        if free < needed {
             return false;
         }
         let allocated = File::create(&self.file)

@@ -175,6 +175,11 @@ fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, he
                 // Dropping the answers told the callers.
                 tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be written");
                 let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+                if is_full {
+                    // What the log holds goes back into the file, so that the log's room is there once more. It is not
+                    // cut: that would look as if somebody had.
+                    let _as_far_as_there_is_room = connection.execute_batch("PRAGMA wal_checkpoint(RESTART)");
+                }
                 if is_full && tools.reserve.spend() {
                     tracing::error!("the disk is full: its reserve is given up, and what is new is refused");
                 } else if alone {
@@ -189,6 +194,8 @@ fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, he
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(error = &error as &dyn std::error::Error, "the queue's log stays beside it");
     }
+    drop(connection);
+    tools.reserve.leave_behind();
 }
 
 /// Why nothing of a commit stands.

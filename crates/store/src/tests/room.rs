@@ -68,6 +68,15 @@ async fn a_full_disk_gives_up_the_reserve_and_takes_it_back() {
     assert!(!store.is_full() && reserve.exists());
 }
 
+#[tokio::test]
+async fn a_process_that_ends_on_a_full_disk_leaves_a_reserve_to_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Options { reserve_bytes: 1 << 16, ..options() }, START).unwrap();
+    store.0.reserve.spend();
+    store.close().await;
+    assert_eq!(std::fs::metadata(directory.path().join("queue.reserve")).unwrap().len(), 1 << 16);
+}
+
 #[test]
 fn the_queue_is_this_users_alone() {
     let parent = tempfile::tempdir().unwrap();
