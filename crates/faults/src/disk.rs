@@ -45,14 +45,17 @@ pub(crate) async fn full() -> anyhow::Result<Vec<Outcome>> {
     };
     let data = small.0.path().join("data");
     let junk = small.0.path().join("junk");
-    fs::write(&junk, vec![0; 10 << 20])?;
     let store = open_with(&data, RESERVE, START)?;
     let mut acknowledged = 0;
+    while acknowledged < 1_000 {
+        hand_off(&store, acknowledged, START).await?;
+        acknowledged += 1;
+    }
+    // Whatever else writes there takes the rest; the reserve is the queue's.
+    fill(&junk);
     while hand_off(&store, acknowledged, START).await.is_ok() {
         acknowledged += 1;
     }
-    // Whatever else writes there takes the rest.
-    fill(&junk);
     let refused = hand_off(&store, acknowledged + 1, START).await.is_err();
     let worked = work(&store, 200).await;
     let running = Outcome {

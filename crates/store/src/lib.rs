@@ -203,7 +203,7 @@ impl Store {
         let (connection, begun, moved_aside) = match begin() {
             Ok((connection, begun)) => (connection, begun, 0),
             Err(error) if error.is_unreadable() => {
-                rescue::rescue(&path, &mut None, &projects, now)?;
+                rescue::rescue(&path, &mut None, false, &projects, now)?;
                 let (connection, begun) = begin()?;
                 (connection, begun, 1)
             }

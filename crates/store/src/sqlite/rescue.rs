@@ -19,12 +19,14 @@ use crate::StoreError;
 pub(crate) fn rescue(
     path: &Path,
     open: &mut Option<Connection>,
+    is_whole: bool,
     projects: &Projects,
     now: Timestamp,
 ) -> Result<Connection, StoreError> {
     let new = path.with_extension("rescued");
     remove(&new);
-    let copied = open.as_ref().map(|open| open.execute("VACUUM INTO ?", [new.display().to_string()]));
+    let whole = open.as_ref().filter(|_| is_whole);
+    let copied = whole.map(|open| open.execute("VACUUM INTO ?", [new.display().to_string()]));
     if !matches!(copied, Some(Ok(_))) {
         remove(&new);
         let rescued = connection::open(&new, projects)?;

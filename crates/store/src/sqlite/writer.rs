@@ -175,19 +175,21 @@ fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, he
                 // Dropping the answers told the callers.
                 tracing::error!(error = &error as &dyn std::error::Error, "the queue can't be written");
                 let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+                let gave_up = is_full && tools.reserve.spend();
                 if is_full {
-                    // What the log holds goes back into the file, so that the log's room is there once more. It is not
+                    // With that, what the log holds goes back into the file, so that the log's room is there once more. It is not
                     // cut: that would look as if somebody had.
                     let _as_far_as_there_is_room = connection.execute_batch("PRAGMA wal_checkpoint(RESTART)");
                 }
-                if is_full && tools.reserve.spend() {
+                if gave_up {
                     tracing::error!("the disk is full: its reserve is given up, and what is new is refused");
                 } else if alone {
                     // A full or broken disk: don't spin.
                     std::thread::sleep(Duration::from_millis(50));
                 }
             }
-            Err(Broken::File) => connection = begin_anew(connection, tools),
+            Err(Broken::Gone) => connection = begin_anew(connection, tools, true),
+            Err(Broken::Unreadable) => connection = begin_anew(connection, tools, false),
         }
     }
     // Leaves one file that can be copied, and no log that the next start would have to replay.
@@ -201,19 +203,21 @@ fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, he
 /// Why nothing of a commit stands.
 enum Broken {
     Sql(rusqlite::Error),
-    /// The file is gone, or can't be read.
-    File,
+    /// The file is gone; behind the connection it may be whole.
+    Gone,
+    /// The file can't be read.
+    Unreadable,
 }
 
 /// The file is gone or can't be read: goes on with what can be had of it. Nothing is acknowledged until then.
-fn begin_anew(connection: Connection, tools: &Tools) -> Connection {
+fn begin_anew(connection: Connection, tools: &Tools, is_whole: bool) -> Connection {
     let mut reader = tools.reader.lock().unwrap_or_else(PoisonError::into_inner);
     let mut open = Some(connection);
     loop {
         // The old file's lock must not be left behind by the reader.
         *reader = nowhere();
         let now = Timestamp::from_millis(tools.moment.load(Ordering::Relaxed));
-        let begun = rescue::rescue(&tools.path, &mut open, &tools.projects, now)
+        let begun = rescue::rescue(&tools.path, &mut open, is_whole, &tools.projects, now)
             .and_then(|connection| Ok((connection, connection::open_reader(&tools.path)?)));
         match begun {
             Ok((connection, new)) => {
@@ -246,7 +250,7 @@ fn commit(
 ) -> Result<Vec<Committed>, Broken> {
     if !tools.watch.is_there() {
         healthy.store(false, Ordering::Relaxed);
-        return Err(Broken::File);
+        return Err(Broken::Gone);
     }
     let written = write_batch(connection, batch, healthy.load(Ordering::Relaxed));
     let is_unreadable = written.as_ref().is_err_and(rescue::is_unreadable);
@@ -255,9 +259,13 @@ fn commit(
         let _rolled_back = connection.execute_batch("ROLLBACK");
     }
     // What is in a file that was deleted meanwhile is on no disk.
-    let is_lost = is_unreadable || !tools.watch.is_there();
-    healthy.store(written.is_ok() && !is_lost, Ordering::Relaxed);
-    if is_lost { Err(Broken::File) } else { written.map_err(Broken::Sql) }
+    let is_gone = !tools.watch.is_there();
+    healthy.store(written.is_ok() && !is_gone, Ordering::Relaxed);
+    match written {
+        Err(_) if is_unreadable => Err(Broken::Unreadable),
+        _ if is_gone => Err(Broken::Gone),
+        written => written.map_err(Broken::Sql),
+    }
 }
 
 fn write_batch(connection: &Connection, batch: Vec<Change>, healthy: bool) -> rusqlite::Result<Vec<Committed>> {
