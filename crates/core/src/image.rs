@@ -257,6 +257,9 @@ pub(crate) struct TagState {
     pub(crate) checked: Option<Timestamp>,
     /// Harbor's record may not be read.
     pub(crate) unreadable: bool,
+    /// It was told that Harbor will not record it for days.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) blocked: bool,
 }
 
 /// What was seen of one tag on its way to one target.

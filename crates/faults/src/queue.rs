@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timers::Timers;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_protocol::{HandOff, HarborImage, HarborName, Platforms, Subject, TagOrDigest};
 use harbor_warmer_store::{AcquireRequest, Leased, Options, Settlement, Store, StoreError};
@@ -23,6 +24,7 @@ pub(crate) fn open_with(directory: &Path, reserve_bytes: u64, now: Timestamp) ->
         projects: Arc::new(Projects::new([])),
         most_unfinished: usize::MAX,
         reserve_bytes,
+        timers: Timers::REAL,
     };
     Store::open(directory, options, now)
 }

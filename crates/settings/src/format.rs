@@ -83,7 +83,7 @@ pub static URL: Format = Format::new(
 );
 
 /// The URL of a token server: with a path, and without a user.
-pub static TOKEN_URL: Format = Format::new("URL", "^https?://[^@/?#\\s]+/[^?#\\s]*$");
+pub static TOKEN_URL: Format = Format::new("URL", "^https?://[^@/?#\\s]+(/[^?#\\s]*)?$");
 
 /// A host, or all below a domain.
 pub static HOST_PATTERN: Format = Format::new("hosts", "^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$");

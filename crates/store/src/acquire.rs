@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use harbor_warmer_core::timers::Timers;
 use harbor_warmer_core::timestamp::Timestamp;
 use harbor_warmer_protocol::HarborName;
 use rusqlite::{Connection, named_params};
@@ -37,13 +38,24 @@ const COME: i64 = 256;
 /// Tags that the upstream doesn't have go first once in so many times.
 const MISSES_FIRST: u64 = 8;
 
-/// What was in hand when the process died is left alone for so long: should it end the process again, the others have
-/// had their time, and a process that is killed again and again for another reason does not accuse it.
-const SUSPECTS_AFTER: Duration = Duration::from_secs(5);
+/// What was in hand when the process died is left alone for so long, by how often that has come to pass: should it be
+/// what ends the process, the others have their time meanwhile, and a process that is killed again and again for
+/// another reason does not accuse it. Past the last it is given up.
+const SUSPECTS_AFTER: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 60 * 60),
+];
+
+/// Why a unit waits that was worked on by itself when the process died.
+const KILLED_TWICE: &str = "the process ended twice while it worked on this image, the second time on it alone: it may \
+                            take more memory than there is; it is left alone for some time, and then tried again by \
+                            itself";
 
 /// Why a unit is given up that was worked on by itself when the process died.
-const KILLED: &str = "the process ended twice while it worked on this image, the second time on it alone: it may take \
-                      more memory than there is; see the log of the last runs, and `requeue` tries it again";
+const KILLED: &str = "the process ended again and again while it worked on this image alone: it may take more memory \
+                      than there is; see the log of the last runs, and `requeue` tries it again";
 
 impl Store {
     /// Leases units at one Harbor whose turn it is.
@@ -253,22 +265,30 @@ SELECT min(due) FROM (
   UNION ALL SELECT min(due) FROM unit WHERE state = 0 AND turn IS NULL AND harbor = :harbor AND line = 4)";
 
 /// Takes back what the process before this one had in hand when it ended without a word: each is a suspect from here
-/// on. One that was worked on as a suspect is given up, unread. How many were.
-pub(crate) fn take_over(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+/// on. One that was worked on as a suspect waits longer each time, and is given up in the end, unread. How many were.
+pub(crate) fn take_over(connection: &Connection, timers: Timers, now: Timestamp) -> rusqlite::Result<usize> {
     let given_up = connection.execute(
         "UPDATE unit SET state = :dead, due = :never, crashes = crashes + 1, phase = :failed, reason = :reason, updated = :now
-         WHERE state = 1 AND line = 4",
+         WHERE state = 1 AND line = 4 AND crashes >= :most",
         named_params! {
             ":dead": DEAD,
             ":never": Sql(Timestamp::NEVER),
             ":failed": row::phase_number(harbor_warmer_core::view::Phase::Failed),
             ":reason": KILLED,
             ":now": Sql(now),
+            ":most": u32::try_from(SUSPECTS_AFTER.len()).expect("there are few"),
         },
     )?;
+    for (crashes, pause) in (1_u32..).zip(SUSPECTS_AFTER.into_iter().skip(1)) {
+        connection.execute(
+            "UPDATE unit SET state = 0, turn = NULL, due = :due, crashes = crashes + 1, reason = :reason
+             WHERE state = 1 AND line = 4 AND crashes = :crashes",
+            named_params! {":due": Sql(now + timers.of(pause)), ":reason": KILLED_TWICE, ":crashes": crashes},
+        )?;
+    }
     connection.execute(
         "UPDATE unit SET state = 0, line = 4, turn = NULL, due = :due, crashes = crashes + 1 WHERE state = 1",
-        named_params! {":due": Sql(now + SUSPECTS_AFTER)},
+        named_params! {":due": Sql(now + timers.of(SUSPECTS_AFTER[0]))},
     )?;
     // A version that can read them may have come since.
     connection.execute(

@@ -39,6 +39,7 @@ pub use read::{AnnouncedTags, Counts, ListFilter};
 pub use units::HandedOff;
 
 use harbor_warmer_core::projects::Projects;
+use harbor_warmer_core::timers::Timers;
 use harbor_warmer_core::timestamp::Timestamp;
 use line::Turns;
 use sqlite::reserve::Reserve;
@@ -57,6 +58,8 @@ pub struct Options {
     pub most_unfinished: usize,
     /// Room that is kept on the disk for the day when it is full.
     pub reserve_bytes: u64,
+    /// How fast Harbor's time goes, for the pauses of what was in hand as the process died.
+    pub timers: Timers,
 }
 
 /// A handle to the queue; cheap to clone.
@@ -169,10 +172,10 @@ struct Begun {
 }
 
 /// Opens the file and takes over what the process before had in hand.
-fn begin(path: &Path, projects: &Projects, now: Timestamp) -> Result<(Connection, Begun), StoreError> {
+fn begin(path: &Path, projects: &Projects, timers: Timers, now: Timestamp) -> Result<(Connection, Begun), StoreError> {
     let at = |source| StoreError::Open { path: path.display().to_string(), source };
     let connection = connection::open(path, projects)?;
-    let given_up = acquire::take_over(&connection, now).map_err(at)?;
+    let given_up = acquire::take_over(&connection, timers, now).map_err(at)?;
     let moment = clock::moment(&connection).map_err(at)?;
     Ok((connection, Begun { given_up, moment }))
 }
@@ -190,7 +193,7 @@ impl Store {
     /// [`StoreError::Open`], [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::Foreign`] or
     /// [`StoreError::Directory`].
     pub fn open(directory: &Path, options: Options, now: Timestamp) -> Result<Self, StoreError> {
-        let Options { recheck_after, projects, most_unfinished, reserve_bytes } = options;
+        let Options { recheck_after, projects, most_unfinished, reserve_bytes, timers } = options;
         lock::make_directory(directory)?;
         let path = directory.join("queue.sqlite");
         let reserve = Arc::new(Reserve::new(directory, reserve_bytes));
@@ -199,7 +202,7 @@ impl Store {
             Err(StoreError::Directory { .. }) if reserve.spend() => lock::take(directory, &path),
             taken => taken,
         }?;
-        let begin = || begin(&path, &projects, now);
+        let begin = || begin(&path, &projects, timers, now);
         let (connection, begun, moved_aside) = match begin() {
             Ok((connection, begun)) => (connection, begun, 0),
             Err(error) if error.is_unreadable() => {

@@ -111,7 +111,13 @@ fn project() -> Project {
 
 /// A queue without a reserve, and without a bound that a test comes near.
 fn options() -> Options {
-    Options { recheck_after: RECHECK_AFTER, projects: projects(), most_unfinished: 1_000_000, reserve_bytes: 0 }
+    Options {
+        recheck_after: RECHECK_AFTER,
+        projects: projects(),
+        most_unfinished: 1_000_000,
+        reserve_bytes: 0,
+        timers: Timers::REAL,
+    }
 }
 
 /// What a worker does with what it holds.

@@ -233,6 +233,7 @@ impl Config {
             projects,
             most_unfinished: self.queue.most_unfinished,
             reserve_bytes: RESERVE_BYTES,
+            timers: Timers::scaled_by(self.harbors.values().map(|harbor| harbor.time_scale).fold(1.0, f64::min)),
         }
     }
 

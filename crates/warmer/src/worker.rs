@@ -257,7 +257,7 @@ impl Workshop {
     /// Takes an image as far as it goes now.
     async fn warm(&self, lease: Lease, mut image: Image) -> Result<(), StoreError> {
         let mut moved: Vec<(Tag, Resolved)> = Vec::new();
-        let before = self.standing(&image);
+        let before = self.milestones(&image);
         let mut stand = Position::Gone;
         // The steps of the last round, each with the moment of its answer.
         let mut done: Vec<(Step, Timestamp)> = Vec::new();
@@ -378,39 +378,39 @@ impl Workshop {
         }
     }
 
-    /// Where an image stands, to tell what a worker has brought about.
-    fn standing(&self, image: &Image) -> Progress {
-        let now = clock::now();
-        let project = self.projects.get(&image.place, now);
-        Progress { milestones: image.milestones(&project), blocked_tags: image.blocked_tags(&project, now) }
+    /// How far an image is, to tell what a worker has brought about.
+    fn milestones(&self, image: &Image) -> Milestones {
+        image.milestones(&self.projects.get(&image.place, clock::now()))
     }
 
     async fn let_go(
         &self,
         lease: Lease,
-        image: Image,
-        before: Progress,
+        mut image: Image,
+        before: Milestones,
         settlement: Settlement,
         moved: Vec<(Tag, Resolved)>,
     ) -> Result<(), StoreError> {
         let now = clock::now();
-        let after = self.standing(&image);
+        let after = self.milestones(&image);
+        let blocked = image.tell_blocked_tags(&self.projects.get(&image.place, now), now);
         let admitted = image.opened;
         let (place, root) = (image.place.clone(), image.root);
         let held = self.store.settle(lease, Unit::Image(Box::new(image)), settlement, moved, now).await?;
         // Told once it is on the disk: a worker that lost its lease has nothing to tell.
         if held {
             self.tell(&place, root, admitted, before, after);
+            self.tell_blocked(&place, root, blocked);
         }
         Ok(())
     }
 
-    fn tell(&self, place: &HarborImage, root: Digest, admitted: Timestamp, before: Progress, after: Progress) {
+    fn tell(&self, place: &HarborImage, root: Digest, admitted: Timestamp, before: Milestones, after: Milestones) {
         let steps = [
-            (TimedStep::Local, before.milestones.local, after.milestones.local),
-            (TimedStep::Recorded, before.milestones.recorded, after.milestones.recorded),
-            (TimedStep::Tagged, before.milestones.tagged, after.milestones.tagged),
-            (TimedStep::Replicated, before.milestones.replicated, after.milestones.replicated),
+            (TimedStep::Local, before.local, after.local),
+            (TimedStep::Recorded, before.recorded, after.recorded),
+            (TimedStep::Tagged, before.tagged, after.tagged),
+            (TimedStep::Replicated, before.replicated, after.replicated),
         ];
         let mut from = admitted;
         for (step, reached, reaches) in steps {
@@ -435,8 +435,10 @@ impl Workshop {
             }
             from = at;
         }
-        let before = before.blocked_tags;
-        for (tag, by) in after.blocked_tags.into_iter().filter(|(tag, _)| !before.contains_key(tag)) {
+    }
+
+    fn tell_blocked(&self, place: &HarborImage, root: Digest, blocked: BTreeMap<Tag, BlockedBy>) {
+        for (tag, by) in blocked {
             self.metrics.tag_blocked(by);
             tracing::warn!(
                 image.repository = %place,
@@ -456,10 +458,4 @@ async fn sweep(places: &Places) {
         tokio::time::sleep(SWEEP_EVERY).await;
         places.sweep(clock::now());
     }
-}
-
-/// Where an image stands.
-struct Progress {
-    milestones: Milestones,
-    blocked_tags: BTreeMap<Tag, BlockedBy>,
 }

@@ -209,7 +209,7 @@ async fn a_storage_that_refuses_is_tried_with_one_blob_of_one_image() {
 }
 
 #[rstest]
-#[case::of_one_image(1, 2_000, 2_000)]
+#[case::of_one_image(1, 900, 900)]
 #[case::of_many_images(32, 100, 800)]
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_to_a_harbor_are_bounded_whatever_the_number_of_layers(

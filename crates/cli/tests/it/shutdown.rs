@@ -69,7 +69,8 @@ async fn a_signal_ends_the_service_in_order_while_harbor_hangs() {
     assert_eq!(status.code(), Some(0), "{}", site.end_of_the_log());
     let took = signalled.elapsed();
     assert!(took < Duration::from_secs(5), "nobody waits for an answer, and it took {took:?}");
-    assert_eq!(files(&site), ["queue.lock", "queue.sqlite"], "the queue is one file that can be copied");
+    let left = ["queue.lock", "queue.reserve", "queue.sqlite"];
+    assert_eq!(files(&site), left, "the queue is one file that can be copied");
     assert_eq!(look_at_the_queue(&site), ("ok".to_owned(), 0), "the lease was given back");
     assert_it_goes_on(&site, &image).await;
 }

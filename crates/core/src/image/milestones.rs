@@ -40,13 +40,23 @@ impl Image {
         }
     }
 
-    /// The wanted tags that Harbor will not record for a long time, and why.
-    pub fn blocked_tags(&self, project: &Project, now: Timestamp) -> BTreeMap<Tag, BlockedBy> {
+    /// The wanted tags that Harbor will not record for a long time, and why; each is told once while that lasts. It comes
+    /// by time as well, between two turns.
+    pub fn tell_blocked_tags(&mut self, project: &Project, now: Timestamp) -> BTreeMap<Tag, BlockedBy> {
         let blocked = |tag: &Tag| match self.tag_status(tag, project, now) {
             TagStatus::Blocked { by, .. } => Some((tag.clone(), by)),
             _ => None,
         };
-        self.wanted_tags().into_iter().filter_map(blocked).collect()
+        let blocked: BTreeMap<_, _> = self.wanted_tags().into_iter().filter_map(blocked).collect();
+        let mut newly = BTreeMap::new();
+        for (tag, state) in &mut self.tags {
+            let by = blocked.get(tag);
+            if let Some(by) = by.filter(|_| !state.blocked) {
+                newly.insert(tag.clone(), *by);
+            }
+            state.blocked = by.is_some();
+        }
+        newly
     }
 }
 

@@ -192,7 +192,9 @@ fn write_all(mut connection: Connection, mut changes: mpsc::Receiver<Change>, he
             Err(Broken::Unreadable) => connection = begin_anew(connection, tools, false),
         }
     }
-    // Leaves one file that can be copied, and no log that the next start would have to replay.
+    // Leaves one file that can be copied, and no log that the next start would have to replay: the connection that can
+    // write has to be the last that is closed.
+    *tools.reader.lock().unwrap_or_else(PoisonError::into_inner) = nowhere();
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(error = &error as &dyn std::error::Error, "the queue's log stays beside it");
     }

@@ -155,27 +155,38 @@ async fn what_was_in_hand_when_the_process_died_is_worked_on_one_by_one_and_no_i
 }
 
 #[tokio::test]
-async fn an_image_that_ends_the_process_again_is_given_up_unread_and_its_neighbours_are_not() {
+async fn an_image_that_ends_the_process_again_waits_longer_each_time_and_its_neighbours_do_not() {
     let (store, directory) = fresh();
     for n in 1..=3 {
         store.hand_off(by_digest(n), "east", None, START).await.unwrap();
     }
     assert_eq!(acquire(&store, 3, START).await.unwrap().len(), 3);
     drop(store);
+    let guilty = lease_one(&open(directory.path()), at(SUSPECTED)).await;
     let store = open(directory.path());
-    let guilty = lease_one(&store, at(SUSPECTED)).await;
-    // Parsing it may be what ends the process.
-    write(&store, "UPDATE unit SET body = x'00' WHERE state = 1").await;
-    drop(store);
-    let store = open(directory.path());
-    assert_eq!(store.given_up_at_start(), 1);
-    assert_eq!(store.counts().await.unwrap().phases, [(Phase::Queued, 2), (Phase::Failed, 1)].into());
     for _ in 0..2 {
         let innocent = lease_one(&store, at(SUSPECTED)).await;
         assert_ne!(innocent.image().root, guilty.image().root);
         let done = Settlement::Done { again: None };
         store.settle(innocent.lease, innocent.unit, done, Vec::new(), at(SUSPECTED)).await.unwrap();
     }
+    let told = "SELECT count(*) FROM unit WHERE state = 0 AND reason LIKE '%ended twice%'";
+    let told: i64 = store.read(move |connection, _| connection.query_row(told, [], |row| row.get(0))).await.unwrap();
+    assert_eq!(told, 1);
+    drop(store);
+    for pause in [600, 1_800, 7_200] {
+        let store = open(directory.path());
+        assert_eq!(store.given_up_at_start(), 0);
+        assert_nothing_is_due(&store, at(pause - 1)).await;
+        assert_eq!(lease_one(&store, at(pause)).await.image().root, guilty.image().root);
+        if pause == 7_200 {
+            // Parsing it may be what ends the process.
+            write(&store, "UPDATE unit SET body = x'00' WHERE state = 1").await;
+        }
+    }
+    let store = open(directory.path());
+    assert_eq!(store.given_up_at_start(), 1);
+    assert_eq!(store.counts().await.unwrap().phases[&Phase::Failed], 1);
     drop(store);
     assert_eq!(open(directory.path()).given_up_at_start(), 0);
 }

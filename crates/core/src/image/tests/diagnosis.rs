@@ -179,12 +179,12 @@ fn a_tag_that_a_read_by_digest_alone_blocked_is_named_with_that_cause() {
     let mut image = wanted(&model);
     image.set_wants(untagged());
     assert!(matches!(model.run(&mut image, &a_project()), Next::Done(_)));
-    assert_eq!(image.blocked_tags(&a_project(), model.now), [].into());
+    assert_eq!(image.tell_blocked_tags(&a_project(), model.now), [].into());
 
     let late = Want { headed: Some(model.now), ..a_want(Some("latest"), "linux/amd64", model.now) };
     image.set_wants([untagged(), vec![late]].concat());
     assert!(matches!(model.run(&mut image, &a_project()), Next::Done(Some(_))));
-    assert_eq!(image.blocked_tags(&a_project(), model.now), [(tag("latest"), BlockedBy::UntaggedRead)].into());
+    assert_eq!(image.tell_blocked_tags(&a_project(), model.now), [(tag("latest"), BlockedBy::UntaggedRead)].into());
     let stuck = stuck(&image, &a_project(), model.now);
     assert_eq!((stuck.step.as_str(), stuck.problem), ("record the tag latest in Harbor", Problem::TagBlocked));
     let why = "its index was read for a workload that names it by its digest alone, before latest was asked for";
@@ -200,12 +200,13 @@ fn a_tag_that_came_later_and_one_that_missed_the_deadline_have_their_own_causes(
     let late = Want { headed: Some(model.now), ..a_want(Some("latest"), "linux/amd64", model.now) };
     image.set_wants([image.wants.clone(), vec![late]].concat());
     model.run(&mut image, &a_project());
-    assert_eq!(image.blocked_tags(&a_project(), model.now), [(tag("latest"), BlockedBy::EarlierRead)].into());
+    assert_eq!(image.tell_blocked_tags(&a_project(), model.now), [(tag("latest"), BlockedBy::EarlierRead)].into());
 
     let mut model = Model::index(&["linux/amd64"]).with_blobs_of(seconds(600));
     let mut image = wanted(&model);
     model.run(&mut image, &a_project());
-    assert_eq!(image.blocked_tags(&a_project(), model.now), [(tag("1.0"), BlockedBy::Deadline)].into());
+    assert_eq!(image.tell_blocked_tags(&a_project(), model.now), [(tag("1.0"), BlockedBy::Deadline)].into());
+    assert_eq!(image.tell_blocked_tags(&a_project(), model.now), [].into(), "each is told once");
 }
 
 #[rstest]
