@@ -99,7 +99,8 @@ async fn what_was_acknowledged_ends_in_harbor_however_often_the_process_is_kille
             let path = format!("/v2/hub/{}/blobs/{blob}", image.repository);
             let asks = asked.keys().filter(|(_, asked)| *asked == path).count();
             let copies = site.harbor.background_transfers("hub", &image.repository, blob.as_str());
-            assert!((1..=asks).contains(&copies), "seed {seed}: {copies} copies of {path} for {asks} asks");
+            // Of an image that is left alone after two deaths, Harbor fetches by itself what its manifest names.
+            assert!((1..=asks.max(1)).contains(&copies), "seed {seed}: {copies} copies of {path} for {asks} asks");
             copied_again += copies - 1;
         }
     }
