@@ -132,7 +132,7 @@ fn a_tag_that_does_not_resolve_leaves_the_announcement(
 #[rstest]
 #[case::other_platforms(
     index(&[(ARM64, "linux/arm64/v8"), (ATTESTATION, "unknown/unknown")]),
-    LookUp::NoSuchPlatform(vec!["linux/arm64".to_owned()])
+    LookUp::NoSuchPlatform(vec!["linux/arm64/v8".to_owned()])
 )]
 #[case::empty(index(&[]), LookUp::Unexpected("the index names no platforms"))]
 #[case::a_digest_instead(Answer::Digest(ROOT.to_owned()), LookUp::Unexpected("no manifest was answered"))]
@@ -169,7 +169,7 @@ fn an_index_within_the_index_is_left_to_the_warmer() {
 }
 
 #[test]
-fn an_index_of_a_thousand_children_of_one_platform_costs_a_few_calls() {
+fn of_a_thousand_children_of_one_platform_the_first_is_handed_over() {
     let digests: Vec<_> = (0..1000).map(|number| format!("sha256:{number:064x}")).collect();
     let children: Vec<_> = digests.iter().map(|digest| (digest.as_str(), "linux/amd64")).collect();
     let registry = Registry::default()
@@ -179,8 +179,8 @@ fn an_index_of_a_thousand_children_of_one_platform_costs_a_few_calls() {
         .with("@sha256:", Ok(image_manifest()))
         .with("/v1/harbor/", Ok(Answer::Digest(ROOT.to_owned())));
     let outcome = run(&["nginx"], &json!({}), registry);
-    assert_eq!(look_up(&outcome), &LookUp::HandedOver(CHILDREN_MAX));
-    assert_eq!(outcome.registry.calls.len(), 3 + 2 * CHILDREN_MAX);
+    assert_eq!(look_up(&outcome), &LookUp::HandedOver(1));
+    assert_eq!(outcome.registry.calls.len(), 3 + 2);
 }
 
 #[rstest]

@@ -1,8 +1,8 @@
 //! One image on its way into Harbor: what has been seen of it, and what to do next.
 //!
 //! This module decides; it does not act. [`Image::observe`] takes in what was seen, [`Image::next`] says what follows
-//! from it, and both are given `now`, so a test can replay a fortnight of failures in a millisecond. [`harbor_warmer_store`]
-//! makes observations durable and [`harbor_warmer::worker`] carries the steps out.
+//! from it, and both are given `now`, so a test can replay a fortnight of failures in a millisecond. The crate
+//! `store` makes observations durable, and the warmer's `worker` carries the steps out.
 //!
 //! It is level-triggered: a crash, a requeue, a re-check and a restart of Harbor all do the same thing, which is to
 //! look again and plan again. Phases are derived ([`phase`]), never stored: a restart knows no more and no less than
@@ -466,11 +466,14 @@ impl Image {
     }
 
     /// What it needs of its project next.
-    pub fn needs(&self, now: Timestamp) -> Needs {
+    pub fn needs(&self, strained: bool, now: Timestamp) -> Needs {
         if self.attempts.retry_at.is_some_and(|at| now < at) {
             return Needs::Nothing;
         }
-        let missing = self.blobs.values().filter(|blob| blob.distributable && blob.local.is_none());
+        // What nobody waits for is left while Harbor limits requests, so it finds out nothing.
+        let wanted = self.wanted_blobs();
+        let asked_for = self.blobs.iter().filter(|(digest, _)| !strained || wanted.contains_key(*digest));
+        let missing = asked_for.map(|(_, blob)| blob).filter(|blob| blob.distributable && blob.local.is_none());
         match missing.map(|blob| blob.size_bytes).max() {
             Some(bytes) => Needs::Storage(bytes),
             None if self.content == Content::Unread => Needs::Storage(0),

@@ -10,7 +10,7 @@ use crate::error::SiteError;
 use crate::relay::Relay;
 use crate::site::{Site, SiteOptions};
 
-/// What a scenario says that can't be tried without [`Grounds`].
+/// What a scenario says that can't be tried without [`Grounds`](crate::Grounds).
 pub(crate) const NEEDS_GROUND: &str = "needs --reachable-as, an administrator and an upstream with plain HTTP";
 
 /// Harbor takes no longer name for an endpoint than 64 characters; eight are left for a second project's.

@@ -33,7 +33,8 @@ pub(crate) async fn second_tag(site: &Site) -> Result<Vec<Row>, SiteError> {
 
     let asked = Instant::now();
     let third = warmer.hand_over_tag(site, &image.repository, TAGS[2]).await?;
-    let soon = When::Within(0.0, 60.0);
+    // Harbor has time to record the tag until the 400 s of its index are over.
+    let soon = When::Within(0.0, 480.0);
     let blocked = |view: &ImageView| blocked_reason(view).is_some();
     let when = warmer.wait_for(site, &third, asked, soon.patience(slack), blocked).await?;
     rows.push(Row::moment(SECOND_TAG, "later: the warmer says tag-blocked", soon, when, slack));

@@ -102,7 +102,8 @@ pub(crate) async fn quota_full(site: &Site) -> Result<Vec<Row>, SiteError> {
 
     apart.set_quota(None).await?;
     let raised = Instant::now();
-    let (warm, tagged) = (When::Within(0.0, 150.0), When::Within(0.0, 400.0));
+    // One unit at a time finds out, and the pauses between grow.
+    let (warm, tagged) = (When::Within(0.0, 300.0), When::Within(0.0, 550.0));
     let told = warmer.follow(site, &id, Phase::Tagged, raised, tagged.patience(slack)).await?;
     warmer.stop().await;
     rows.push(Row::moment(QUOTA_FULL, "the quota is raised: the warmer says warm", warm, told.warm, slack));

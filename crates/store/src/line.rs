@@ -4,7 +4,7 @@
 //! nothing there, and is leased in turns: the clusters go round, and within a cluster its repositories do. So a cluster
 //! that hands over a hundred thousand tags waits for itself.
 //!
-//! The clusters go round when work is taken ([`Turns::after`]). The repositories of one go round by number: a unit gets
+//! The clusters go round when work is taken ([`Turns`]). The repositories of one go round by number: a unit gets
 //! the number after the last one of its repository, and none that is lower than what was served already (start-time fair
 //! queueing; Goyal, Vin and Cheng, 1996). Repositories share so many counters that memory is bounded (stochastic
 //! fairness queueing; McKenney, 1990). Numbers are stored with the units; the counters live in memory, and begin again

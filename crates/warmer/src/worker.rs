@@ -264,7 +264,8 @@ impl Workshop {
         let unit = format!("{}@{}", image.place, image.root);
         let settlement = loop {
             let now = clock::now();
-            let project = self.projects.enter(&image.place, &unit, image.needs(now), now);
+            let strained = self.projects.get(&image.place, now).strained;
+            let project = self.projects.enter(&image.place, &unit, image.needs(strained, now), now);
             match image.next(&project, now) {
                 Next::Do(steps) if let Some(step) = image.repeats(&project, &done, &steps) => {
                     let (step, about) = (step.to_string(), step.about());

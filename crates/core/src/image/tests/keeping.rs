@@ -1,6 +1,7 @@
 //! Keeping warm what Harbor's retention would drop.
 
 use super::*;
+use crate::projects::Needs;
 
 #[test]
 fn an_image_is_pulled_once_in_half_the_retention_period_and_never_later() {
@@ -48,6 +49,12 @@ fn while_harbor_limits_requests_nothing_is_moved_that_nobody_waits_for() {
     }
     assert!(image.warm_at.is_some());
     assert_eq!(model.whole_transfers_of_other_platforms(&image), 0);
+    assert_eq!(
+        image.needs(true, model.now),
+        Needs::Nothing,
+        "it takes no turn at finding out whether the limit is over"
+    );
+    assert!(matches!(image.needs(false, model.now), Needs::Storage(_)));
     let project = Project { strained: false, ..strained };
     assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
