@@ -8,7 +8,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 KWCTL ?= kwctl
 
 # Most tests wait for scaled timers, so a few more run at once than there are cores.
-TEST_THREADS ?= 6
+TEST_THREADS ?= $(shell nproc)
 
 # Tests that need a real registry fail without one here; in a bare `cargo test` they say that they were skipped.
 export HARBOR_WARMER_REQUIRE_REGISTRY = 1

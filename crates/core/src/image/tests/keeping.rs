@@ -49,15 +49,29 @@ fn while_harbor_limits_requests_nothing_is_moved_that_nobody_waits_for() {
     }
     assert!(image.warm_at.is_some());
     assert_eq!(model.whole_transfers_of_other_platforms(&image), 0);
-    assert_eq!(
-        image.needs(true, model.now),
-        Needs::Nothing,
-        "it takes no turn at finding out whether the limit is over"
-    );
-    assert!(matches!(image.needs(false, model.now), Needs::Storage(_)));
     let project = Project { strained: false, ..strained };
     assert_eq!(model.run(&mut image, &project), Next::Done(None));
     assert_eq!(image.phase(&project, model.now), Phase::Tagged);
+}
+
+#[test]
+fn what_only_completes_an_index_takes_no_turn_at_finding_out_whether_the_limit_is_over() {
+    let mut model = Model::index(&["linux/amd64", "linux/arm64"]).with_blobs_of(seconds(600));
+    let mut image = wanted(&model);
+    let project = Project { complete_index: true, ..a_project() };
+    while image.blobs.len() == image.wanted_blobs().len() {
+        match image.next(&project, model.now) {
+            Next::Do(steps) => model.carry_out(&mut image, &project, steps),
+            Next::WaitUntil(until, _) => model.now = until,
+            other => panic!("{other:?}"),
+        }
+    }
+    let wanted: Vec<_> = image.wanted_blobs().into_keys().collect();
+    for digest in wanted {
+        image.blobs.get_mut(&digest).unwrap().local = Some(model.now);
+    }
+    assert_eq!(image.needs(true, model.now), Needs::Nothing);
+    assert!(matches!(image.needs(false, model.now), Needs::Storage(_)));
 }
 
 #[test]
