@@ -7,7 +7,7 @@ SHELL := bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 KWCTL ?= kwctl
 
-# Most tests wait for scaled timers, so a few more run at once than there are cores.
+# Most tests wait for timers that are scaled down, which more of them than there are cores don't keep.
 TEST_THREADS ?= $(shell nproc)
 
 # Tests that need a real registry fail without one here; in a bare `cargo test` they say that they were skipped.

@@ -229,10 +229,19 @@ impl Site {
     }
 }
 
+/// A busy machine's disk may take longer than a caller waits, who is told to come again.
 async fn receipt_of(request: reqwest::RequestBuilder) -> Receipt {
-    let response = request.send().await.expect("the registry port answers");
-    assert_eq!(response.status(), 200);
-    Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt")
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let again = request.try_clone().expect("it has no body that streams");
+        let response = again.send().await.expect("the registry port answers");
+        if response.status() == 503 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        }
+        assert_eq!(response.status(), 200);
+        return Receipt::from_manifest(&response.bytes().await.unwrap()).expect("a receipt");
+    }
 }
 
 pub(crate) fn place(repository: &str) -> HarborImage {
