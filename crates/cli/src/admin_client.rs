@@ -136,7 +136,7 @@ impl AdminClient {
             let mut pairs = url.query_pairs_mut();
             pairs.append_pair("limit", &limit.to_string());
             if let Some(phase) = phase {
-                pairs.append_pair("phase", phase_text(phase));
+                pairs.append_pair("phase", phase.label());
             }
             for (name, value) in [("query", query), ("after", after)] {
                 if let Some(value) = value {
@@ -257,20 +257,6 @@ fn read_token(path: &Path) -> Result<HeaderValue, AdminError> {
         HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| failed("it is not one line of text"))?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-/// The phase as JSON and people write it.
-pub(super) fn phase_text(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Announced => "announced",
-        Phase::Queued => "queued",
-        Phase::Warming => "warming",
-        Phase::Local => "local",
-        Phase::Warm => "warm",
-        Phase::Tagged => "tagged",
-        Phase::Replicated => "replicated",
-        Phase::Failed => "failed",
-    }
 }
 
 #[cfg(test)]

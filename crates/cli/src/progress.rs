@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use harbor_warmer_protocol::Digest;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::admin_client::phase_text;
 use super::units::{bytes_text, count_text, short};
 use crate::terminal::screen::{Screen, complain};
 use harbor_warmer_core::view::{BlobView, ImageView};
@@ -124,8 +123,8 @@ fn message(view: &ImageView, standing: &Standing) -> String {
         Standing::Warm => "warm".to_owned(),
         Standing::Failed(reason) => format!("failed: {reason}"),
         Standing::UnderWay => match &view.summary.reason {
-            Some(reason) => format!("{}: {reason}", phase_text(view.summary.phase)),
-            None => phase_text(view.summary.phase).to_owned(),
+            Some(reason) => format!("{}: {reason}", view.summary.phase.label()),
+            None => view.summary.phase.label().to_owned(),
         },
     }
 }

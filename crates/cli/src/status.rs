@@ -3,7 +3,7 @@
 use harbor_warmer_protocol::{ImageState, Tag};
 use harbor_warmer_workload::Reference;
 
-use super::admin_client::{AdminClient, AdminError, phase_text};
+use super::admin_client::{AdminClient, AdminError};
 use super::arguments::StatusArguments;
 use super::units::{ago_text, bytes_text, count_text, short, span_text};
 use super::{CommandError, Exit, Printed};
@@ -142,7 +142,7 @@ fn name(image: &ImageSummary) -> String {
 }
 
 fn phase_cell(phase: Phase) -> Cell {
-    let text = phase_text(phase);
+    let text = phase.label();
     match phase {
         Phase::Warm | Phase::Tagged | Phase::Replicated => Cell::toned(text, Tone::Good),
         Phase::Failed => Cell::toned(text, Tone::Bad),

@@ -176,7 +176,8 @@ impl Announcement {
             return Next::WaitUntil(pause.probe_at + spread, format!("the project is paused: {}", pause.reason));
         }
         if let (Some(since), Some(seen)) = (self.missing_since, self.missing_seen) {
-            if now.since(since) >= missing_tag_for {
+            // By the last look, not by the clock: the service may have stood still, and the tag come meanwhile.
+            if seen.since(since) >= missing_tag_for {
                 return Next::Dead(DeadReason::NoSuchTag);
             }
             // Asked for as often as a sixteenth of the time that it has been missing: soon after a push that is just
@@ -293,6 +294,16 @@ mod tests {
         assert_eq!(gaps[0], FIRST_MISSING_RETRY);
         assert_eq!(*gaps.last().unwrap(), LONGEST_MISSING_RETRY);
         assert!(gaps.windows(2).all(|pair| pair[0] <= pair[1]));
+    }
+
+    #[test]
+    fn a_missing_tag_is_asked_for_once_more_after_a_time_in_which_nobody_asked() {
+        let mut announcement = announced();
+        announcement.observe(Observation::Missing, START);
+        let back = START + DAY * 3;
+        assert_eq!(announcement.next(&a_project(), DAY, back), Next::HeadTag);
+        announcement.observe(Observation::Missing, back);
+        assert_eq!(announcement.next(&a_project(), DAY, back), Next::Dead(DeadReason::NoSuchTag));
     }
 
     #[test]

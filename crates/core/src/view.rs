@@ -127,6 +127,34 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// Every phase, in the order of an image's way.
+    pub const ALL: [Self; 8] = [
+        Self::Announced,
+        Self::Queued,
+        Self::Warming,
+        Self::Local,
+        Self::Warm,
+        Self::Tagged,
+        Self::Replicated,
+        Self::Failed,
+    ];
+
+    /// Its name in JSON, on the command line and in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Queued => "queued",
+            Self::Warming => "warming",
+            Self::Local => "local",
+            Self::Warm => "warm",
+            Self::Tagged => "tagged",
+            Self::Replicated => "replicated",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Who asked for what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -89,6 +89,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// For what is no request to Harbor: it stands in no log.
+    pub(crate) fn unlogged() -> Arc<Self> {
+        Arc::new(Self::from(RequestRecord {
+            at: Duration::ZERO,
+            method: String::new(),
+            path: String::new(),
+            class: RouteClass::Other,
+            user: None,
+            user_agent: String::new(),
+            status: 0,
+            bytes_sent: 0,
+        }))
+    }
+
     pub(crate) fn answered(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }

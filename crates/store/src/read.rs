@@ -322,7 +322,7 @@ fn list(connection: &Connection, shared: &Shared, filter: &ListFilter, now: Time
 fn shown(connection: &Connection, before: UnitId, phase: Option<Phase>) -> rusqlite::Result<Vec<UnitId>> {
     let mut statement = connection.prepare_cached(SHOWN)?;
     let mut chosen: Vec<UnitId> = Vec::new();
-    for phase in phase.as_ref().map_or(row::PHASES.as_slice(), std::slice::from_ref) {
+    for phase in phase.as_ref().map_or(Phase::ALL.as_slice(), std::slice::from_ref) {
         let parameters = named_params! {":phase": row::phase_number(*phase), ":before": before, ":chunk": CHUNK as i64};
         let ids = statement.query_map(parameters, |row| row.get(0))?;
         chosen.extend(ids.collect::<Result<Vec<UnitId>, _>>()?);

@@ -149,18 +149,6 @@ pub(crate) fn phase(unit: &Unit, state: i64, projects: &Projects, now: Timestamp
     }
 }
 
-/// Every phase, each at the place of its number in the column.
-pub(crate) const PHASES: [Phase; 8] = [
-    Phase::Announced,
-    Phase::Queued,
-    Phase::Warming,
-    Phase::Local,
-    Phase::Warm,
-    Phase::Tagged,
-    Phase::Replicated,
-    Phase::Failed,
-];
-
 /// The number of a phase in its column.
 pub(crate) fn phase_number(phase: Phase) -> i64 {
     match phase {
@@ -177,7 +165,7 @@ pub(crate) fn phase_number(phase: Phase) -> i64 {
 
 /// Reads what [`phase_number`] gives.
 pub(crate) fn phase_of(number: i64) -> Option<Phase> {
-    PHASES.get(usize::try_from(number).ok()?).copied()
+    Phase::ALL.into_iter().find(|phase| phase_number(*phase) == number)
 }
 
 /// The id that people and receipts use: `a12` for an announcement, `i12` for an image.

@@ -100,7 +100,8 @@ impl Units<'_> {
     /// own cluster's name where that is served sooner. A worker that holds the unit sees the new generation when it lets
     /// go.
     pub(crate) fn hurry(&self, row: &mut Row, want: &Want, is_new: bool) -> Result<(), StoreError> {
-        if row.state != READY {
+        // What was in hand when the process died has its pause, however often it is asked for.
+        if row.state != READY || Line::numbered(row.line) == Line::Suspects {
             return Ok(());
         }
         let hurried = match &mut row.unit {

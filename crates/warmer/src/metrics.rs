@@ -332,17 +332,7 @@ impl Metrics {
 
     /// The queue was counted. Phases without an image are given as zero.
     pub fn queue_counted(&self, phase: Phase, images: i64) {
-        let phase = match phase {
-            Phase::Announced => "announced",
-            Phase::Queued => "queued",
-            Phase::Warming => "warming",
-            Phase::Local => "local",
-            Phase::Warm => "warm",
-            Phase::Tagged => "tagged",
-            Phase::Replicated => "replicated",
-            Phase::Failed => "failed",
-        };
-        self.images.get_or_create(&PhaseLabels { phase }).set(images);
+        self.images.get_or_create(&PhaseLabels { phase: phase.label() }).set(images);
     }
 
     /// How long the image that waits longest for a worker has been due.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{Body, Site, fixed};
 use crate::digest::Digest;
-use crate::fault::{Fault, RouteClass};
+use crate::fault::Fault;
 use crate::image::ImageSpec;
-use crate::request_log::RequestRecord;
+use crate::request_log::Entry;
 use crate::upstream::UpstreamFault;
 
 /// The answer to a command that restarts Harbor leaves before its connection ends.
@@ -72,17 +72,7 @@ pub(super) fn answer(site: &Arc<Site>, method: &Method, path: &[&str], body: &By
         Ok(shown) => (StatusCode::OK, shown),
         Err(message) => (StatusCode::BAD_REQUEST, json!({ "error": message })),
     };
-    let unlogged = RequestRecord {
-        at: Duration::ZERO,
-        method: String::new(),
-        path: String::new(),
-        class: RouteClass::Other,
-        user: None,
-        user_agent: String::new(),
-        status: 0,
-        bytes_sent: 0,
-    };
-    fixed(status, Some("application/json"), format!("{shown}\n").into(), &Arc::new(unlogged.into()))
+    fixed(status, Some("application/json"), format!("{shown}\n").into(), &Entry::unlogged())
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, String> {

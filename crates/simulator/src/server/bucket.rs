@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -21,9 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Body, fixed, set, text};
 use crate::digest::Digest;
-use crate::fault::RouteClass;
 use crate::harbor::Harbor;
-use crate::request_log::{Entry, RequestRecord};
+use crate::request_log::Entry;
 
 /// A request that reached the object storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +83,7 @@ impl Bucket {
     fn answer(&self, harbor: &Harbor, request: &Request<Incoming>) -> Response<Body> {
         let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let with_credentials = text(request.headers(), AUTHORIZATION.as_str()).is_some();
-        let entry = unlogged();
+        let entry = Entry::unlogged();
         let response = if with_credentials {
             refused(StatusCode::BAD_REQUEST, "InvalidArgument", &entry)
         } else {
@@ -130,18 +128,4 @@ fn signed_digest(method: &Method, asked: &str) -> Option<Digest> {
 fn refused(status: StatusCode, code: &str, entry: &Arc<Entry>) -> Response<Body> {
     let shown = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code></Error>");
     fixed(status, Some("application/xml"), Bytes::from(shown), entry)
-}
-
-/// Requests to the bucket are not Harbor's.
-fn unlogged() -> Arc<Entry> {
-    Arc::new(Entry::from(RequestRecord {
-        at: Duration::ZERO,
-        method: String::new(),
-        path: String::new(),
-        class: RouteClass::Other,
-        user: None,
-        user_agent: String::new(),
-        status: 0,
-        bytes_sent: 0,
-    }))
 }

@@ -99,19 +99,9 @@ impl Upkeep {
     }
 
     async fn count(&self, now: Timestamp) {
-        const PHASES: [Phase; 8] = [
-            Phase::Announced,
-            Phase::Queued,
-            Phase::Warming,
-            Phase::Local,
-            Phase::Warm,
-            Phase::Tagged,
-            Phase::Replicated,
-            Phase::Failed,
-        ];
         match self.store.counts().await {
             Ok(counts) => {
-                for phase in PHASES {
+                for phase in Phase::ALL {
                     let images = counts.phases.get(&phase).copied().unwrap_or_default();
                     self.metrics.queue_counted(phase, i64::try_from(images).unwrap_or(i64::MAX));
                 }
